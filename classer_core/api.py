@@ -1,0 +1,86 @@
+"""The library's two calls; the shapes of the hosted API's own SDK, so that code moves over by its import."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from classer_core.classifiers import Classifier
+from classer_core.engine import Engine
+from classer_core.errors import RecordError
+from classer_core.models import EMBEDDED, load_model
+from classer_core.records import Failure, Record, Result
+from classer_core.requests import checked_text
+
+
+@dataclass(frozen=True)
+class BatchResponse:
+    """Answers in the order of the texts; a text that got none has its Failure there."""
+
+    results: list[Result | Failure]
+    total_tokens: int
+    latency_ms: float
+
+
+def classify(
+    text: str,
+    labels: Sequence[str],
+    *,
+    descriptions: Mapping[str, str] | None = None,
+    examples: Mapping[str, Sequence[str]] | None = None,
+    text_type: str | None = None,
+    mode: str = "single",
+    threshold: float = 0.5,
+    model: str = EMBEDDED,
+) -> Result:
+    """One text and its labels in, the answer out.
+
+    Raises:
+        RecordError: the request breaks a rule; `code`, `field` and `message` say which.
+        ModelLoadError: the model can't be loaded.
+    """
+    classifier = Classifier.of(labels, descriptions, examples, text_type, mode, threshold)
+    outcome = _classify([text], classifier, model)[0]
+    if isinstance(outcome, Failure):
+        raise RecordError(outcome.code, outcome.message, outcome.field)
+    return outcome
+
+
+def classify_batch(
+    texts: Sequence[str],
+    labels: Sequence[str],
+    *,
+    descriptions: Mapping[str, str] | None = None,
+    examples: Mapping[str, Sequence[str]] | None = None,
+    text_type: str | None = None,
+    mode: str = "single",
+    threshold: float = 0.5,
+    model: str = EMBEDDED,
+) -> BatchResponse:
+    """Texts and their labels in, one result or failure per text out, with ids "0", "1", ...
+
+    Raises:
+        RecordError: labels or another field of the whole batch break a rule.
+        ModelLoadError: the model can't be loaded.
+    """
+    classifier = Classifier.of(labels, descriptions, examples, text_type, mode, threshold)
+    start = time.perf_counter()
+    outcomes = _classify(texts, classifier, model)
+    return BatchResponse(
+        results=outcomes,
+        total_tokens=sum(outcome.tokens for outcome in outcomes if isinstance(outcome, Result)),
+        latency_ms=round((time.perf_counter() - start) * 1000, 3),
+    )
+
+
+def _classify(texts: Sequence[str], classifier: Classifier, model: str) -> list[Result | Failure]:
+    outcomes: list[Result | Failure] = []
+    records = []
+    for position, text in enumerate(texts):
+        try:
+            records.append(Record(str(position), checked_text(text), classifier))
+        except RecordError as error:
+            outcomes.append(Failure.of(error, str(position), "read"))
+    outcomes += Engine(load_model(model)).classify(records)
+    return sorted(outcomes, key=lambda outcome: int(outcome.id))

@@ -1,0 +1,89 @@
+"""Everything that can go wrong, and what it means for the job.
+
+    ClasserError
+    ├── JobError           the job is wrong: nothing runs, exit code 2
+    ├── RecordError        one record is wrong: it becomes a Failure, the job goes on
+    ├── ModelLoadError     the model can't be loaded: nothing runs, exit code 2
+    └── TooManyFailuresError  more failures than `max_failure_ratio` allows, exit code 3
+
+Anything else (disk full, out of memory, a sink that is down) propagates, so that the runner retries.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class FailureCode(StrEnum):
+    """Stable codes of failure rows; the README has them in one table."""
+
+    FILE_UNREADABLE = "file_unreadable"
+    ROW_MALFORMED = "row_malformed"
+    ROW_NOT_UTF8 = "row_not_utf8"
+    ROW_TOO_LONG = "row_too_long"
+    ID_INVALID = "id_invalid"
+    TEXT_MISSING = "text_missing"
+    TEXT_EMPTY = "text_empty"
+    TEXT_INVALID = "text_invalid"
+    TEXT_TOO_LONG = "text_too_long"
+    LABELS_INVALID = "labels_invalid"
+    DESCRIPTIONS_INVALID = "descriptions_invalid"
+    EXAMPLES_INVALID = "examples_invalid"
+    TEXT_TYPE_INVALID = "text_type_invalid"
+    PRIORITY_INVALID = "priority_invalid"
+    CACHE_INVALID = "cache_invalid"
+    MODE_INVALID = "mode_invalid"
+    THRESHOLD_INVALID = "threshold_invalid"
+    FIELD_UNSUPPORTED = "field_unsupported"
+    MODEL_FAILED = "model_failed"
+
+
+class ClasserError(Exception):
+    """Base of all errors raised on purpose."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing wrong with a job: where, the value found there, and what to do about it."""
+
+    place: str
+    value: str
+    message: str
+    remedy: str
+
+    def __str__(self) -> str:
+        shown = f" = {self.value}" if self.value else ""
+        return f"{self.place}{shown}: {self.message}. {self.remedy}"
+
+
+class JobError(ClasserError):
+    """A wrong job, with every problem found in it."""
+
+    def __init__(self, problems: list[Problem]) -> None:
+        self.problems = problems
+        super().__init__("\n".join(map(str, problems)))
+
+    def __reduce__(self) -> tuple[type[JobError], tuple[list[Problem]]]:
+        return type(self), (self.problems,)
+
+
+class RecordError(ClasserError):
+    """A wrong record. `field` names the request field at fault, if one is."""
+
+    def __init__(self, code: FailureCode, message: str, field: str | None = None) -> None:
+        self.code = code
+        self.message = message
+        self.field = field
+        super().__init__(f"{code}: {message}")
+
+    def __reduce__(self) -> tuple[type[RecordError], tuple[FailureCode, str, str | None]]:
+        return type(self), (self.code, self.message, self.field)
+
+
+class ModelLoadError(ClasserError):
+    """The model named by a job can't be loaded; the message says what was tried and what to do."""
+
+
+class TooManyFailuresError(ClasserError):
+    """The share of failed records is above the job's `max_failure_ratio`."""

@@ -1,0 +1,53 @@
+"""What this machine is good at: device, number format, threads."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
+
+# Instructions without which bfloat16 is emulated, and slower than float32. Source: Linux's names in /proc/cpuinfo
+# (x86: avx512_bf16, amx_bf16; 64-bit Arm: bf16).
+BFLOAT16_CPU_FLAGS = {"avx512_bf16", "amx_bf16", "bf16"}
+
+
+def best_device() -> str:
+    """`cuda`, `mps` or `cpu`."""
+    import torch
+
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def best_dtype(device: str) -> torch.dtype:
+    """bfloat16 where the hardware computes in it, float16 on older GPUs, else float32."""
+    import torch
+
+    if device == "cuda":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
+    if device == "cpu" and BFLOAT16_CPU_FLAGS & cpu_flags():
+        return torch.bfloat16
+    return torch.float32
+
+
+def cpu_flags() -> set[str]:
+    """The instruction-set flags of the first processor; empty where the system does not tell."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return set()
+    for line in lines:
+        key, _, flags = line.partition(":")
+        if key.strip() in ("flags", "Features"):
+            return set(flags.split())
+    return set()
+
+
+def available_cores() -> int:
+    """Cores this process may use: affinity and container limits respected."""
+    import joblib
+
+    return max(1, int(joblib.cpu_count()))

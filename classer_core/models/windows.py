@@ -1,0 +1,95 @@
+"""Text of any length in, windows of token ids out: all of it is read, and memory stays bounded."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+TokenIds = npt.NDArray[np.int32]
+
+MAX_TEXT_TOKENS = 1_000_000
+# Tokenizers keep offsets and strings of every token, some 150 bytes each: long texts go through in pieces.
+PIECE_CHARS = 16_384
+PIECES_AT_ONCE = 64
+# Pieces are cut at white space, looked for in their last characters.
+CUT_SEARCH_CHARS = 256
+_WHITE_SPACE = re.compile(r"\s")
+
+
+class Tokenizer:
+    """A Hugging Face fast tokenizer, used for its ids alone.
+
+    Args:
+        backend: the `tokenizers.Tokenizer` of a fast tokenizer.
+        window_tokens: tokens of one window, special tokens included.
+        prompt: text put before every window ("query: " for some models).
+    """
+
+    def __init__(self, backend: Any, window_tokens: int, prompt: str = "") -> None:
+        self._backend = backend
+        backend.no_truncation()
+        backend.no_padding()
+        prefix, suffix = _special_tokens(backend)
+        prompt_ids = backend.encode(prompt, add_special_tokens=False).ids if prompt else []
+        self._before = np.array([*prefix, *prompt_ids], dtype=np.int32)
+        self._after = np.array(suffix, dtype=np.int32)
+        self._room = window_tokens - len(self._before) - len(self._after)
+
+    def windows(self, texts: Sequence[str]) -> list[list[TokenIds] | None]:
+        """Each text's windows, special tokens included; None where a text has more than 1M tokens."""
+        short = [index for index, text in enumerate(texts) if len(text) <= PIECE_CHARS]
+        encoded = self._encode([texts[index] for index in short])
+        windows: list[list[TokenIds] | None] = [None] * len(texts)
+        for index, ids in zip(short, encoded, strict=True):
+            windows[index] = self._split(ids)
+        for index, text in enumerate(texts):
+            if len(text) > PIECE_CHARS:
+                windows[index] = self._long(text)
+        return windows
+
+    def _long(self, text: str) -> list[TokenIds] | None:
+        parts: list[TokenIds] = []
+        total = 0
+        pieces = cut(text)
+        while group := list(islice(pieces, PIECES_AT_ONCE)):
+            for ids in self._encode(group):
+                parts.append(ids)
+                total += len(ids)
+            if total > MAX_TEXT_TOKENS:
+                return None
+        return self._split(np.concatenate(parts))
+
+    def _encode(self, texts: Sequence[str]) -> list[TokenIds]:
+        encodings = self._backend.encode_batch_fast(list(texts), add_special_tokens=False)
+        return [np.array(encoding.ids, dtype=np.int32) for encoding in encodings]
+
+    def _split(self, ids: TokenIds) -> list[TokenIds]:
+        # Windows of equal size: a last window of three words would weigh little but cost a batch of its own.
+        count = max(1, -(-len(ids) // self._room))
+        return [np.concatenate([self._before, part, self._after]) for part in np.array_split(ids, count)]
+
+
+def cut(text: str) -> Iterator[str]:
+    """A long text in pieces of at most `PIECE_CHARS`, cut at white space wherever there is any."""
+    start = 0
+    while len(text) - start > PIECE_CHARS:
+        end = start + PIECE_CHARS
+        # Without white space there (Chinese, base64) the piece is cut as it is.
+        spaces = [match.start() for match in _WHITE_SPACE.finditer(text, end - CUT_SEARCH_CHARS, end)]
+        end = spaces[-1] if spaces else end
+        yield text[start:end]
+        start = end
+    yield text[start:]
+
+
+def _special_tokens(backend: Any) -> tuple[list[int], list[int]]:
+    """The ids that the tokenizer puts before and after a text."""
+    encoding = backend.encode("a")
+    mask = list(encoding.special_tokens_mask)
+    first, last = mask.index(0), len(mask) - 1 - mask[::-1].index(0)
+    return list(encoding.ids[:first]), list(encoding.ids[last + 1 :])

@@ -1,0 +1,1 @@
+"""The Beam graph: sources, steps as thin PTransforms over `classer_core`, sinks."""

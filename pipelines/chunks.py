@@ -1,0 +1,149 @@
+"""A chunk: up to a thousand rows that travel together, as Arrow where they only pass through.
+
+    SourceChunk (just read) -> Chunk (requests checked) -> ClassifiedChunk (ready to be written)
+
+Every row of a SourceChunk is, at each step, either still there or in `failures`, never both and never neither.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+import pyarrow as pa
+
+from classer_core.errors import RecordError
+from classer_core.records import (
+    RESULT_SCHEMA,
+    Failure,
+    Outcome,
+    Record,
+    Result,
+    failures_to_arrow,
+    results_to_arrow,
+)
+from classer_core.requests import RequestParser
+
+# Big enough that few windows of a chunk lack company of their length, small enough for a lively progress bar.
+CHUNK_ROWS = 1_024
+CHUNK_BYTES = 8 << 20
+# A failure row keeps the whole original record, but for strings longer than this.
+KEPT_CHARS = 100_000
+
+
+@dataclass
+class SourceChunk:
+    """Rows as read: `fields` (request field -> values), `rows` (columns that pass through), one position per row."""
+
+    positions: list[str]
+    fields: Mapping[str, Sequence[Any]]
+    rows: pa.RecordBatch
+    failures: list[Failure] = field(default_factory=list)
+
+    def original(self, row: int) -> dict[str, Any]:
+        """A row's request fields and passed columns, for its failure."""
+        given = {name: values[row] for name, values in self.fields.items()}
+        return given | self.rows.slice(row, 1).to_pylist()[0]
+
+
+@dataclass
+class Chunk:
+    """Checked records, and the columns that pass through beside them, row by row."""
+
+    records: list[Record]
+    rows: pa.RecordBatch
+    failures: list[Failure]
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def original(self, row: int) -> dict[str, Any]:
+        """A record's text and passed columns, for its failure."""
+        record = self.records[row]
+        return {"id": record.id, "text": record.text} | self.rows.slice(row, 1).to_pylist()[0]
+
+
+@dataclass
+class ClassifiedChunk:
+    """Result rows (result columns, then passed columns) and failure rows."""
+
+    results: pa.RecordBatch
+    failures: pa.RecordBatch
+
+
+def check_requests(chunk: SourceChunk, parser: RequestParser) -> Chunk:
+    """Rows in, records out; rows that break a rule move to `failures`."""
+    parsed = parser.parse(chunk.fields, chunk.positions)
+    good = [row for row, outcome in enumerate(parsed) if isinstance(outcome, Record)]
+    failures = [
+        Failure.of(outcome, _row_id(chunk, row), "read", record_json(chunk.original(row)))
+        for row, outcome in enumerate(parsed)
+        if isinstance(outcome, RecordError)
+    ]
+    return Chunk(
+        records=[outcome for outcome in parsed if isinstance(outcome, Record)],
+        rows=chunk.rows if len(good) == len(parsed) else chunk.rows.take(pa.array(good, pa.int32())),
+        failures=chunk.failures + failures,
+    )
+
+
+def settle(chunk: Chunk, outcomes: Sequence[Outcome]) -> ClassifiedChunk:
+    """A chunk and the outcome of each of its records in, rows to write out."""
+    results = [outcome for outcome in outcomes if isinstance(outcome, Result)]
+    rows, failures = chunk.rows, chunk.failures
+    if len(results) < len(outcomes):
+        good = [row for row, outcome in enumerate(outcomes) if isinstance(outcome, Result)]
+        rows = rows.take(pa.array(good, pa.int32()))
+        failures = list(failures)
+        for row, outcome in enumerate(outcomes):
+            if isinstance(outcome, Failure):
+                outcome.record = record_json(chunk.original(row))
+                failures.append(outcome)
+    answers = results_to_arrow(results)
+    schema = output_schema(rows.schema)
+    return ClassifiedChunk(
+        results=pa.RecordBatch.from_arrays([*answers.columns, *rows.columns], schema=schema),
+        failures=failures_to_arrow(failures),
+    )
+
+
+def output_schema(passed: pa.Schema) -> pa.Schema:
+    """Result columns, then the passed ones; one that is named like a result column gets the prefix `input_`."""
+    taken = set(RESULT_SCHEMA.names)
+    fields = [item.with_name(f"input_{item.name}") if item.name in taken else item for item in passed]
+    return pa.schema([*RESULT_SCHEMA, *(item.with_nullable(True) for item in fields)])
+
+
+def record_json(original: Mapping[str, Any]) -> str:
+    """A record as JSON; strings too long to keep are cut, with their length and digest."""
+    return orjson.dumps(_kept(dict(original)), default=str, option=orjson.OPT_NON_STR_KEYS).decode()
+
+
+def _row_id(chunk: SourceChunk, row: int) -> str:
+    value = chunk.fields["id"][row] if "id" in chunk.fields else None
+    return chunk.positions[row] if value is None else _printable(str(value))
+
+
+def _kept(value: Any) -> Any:
+    if isinstance(value, str):
+        value = _printable(value)
+        if len(value) > KEPT_CHARS:
+            digest = hashlib.sha256(value.encode()).hexdigest()
+            return f"{value[:256]}… [{len(value)} characters, sha256 {digest}]"
+        return value
+    if isinstance(value, bytes):
+        return f"[{len(value)} bytes, sha256 {hashlib.sha256(value).hexdigest()}]"
+    if isinstance(value, dict):
+        return {_printable(str(key)): _kept(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_kept(item) for item in value]
+    if isinstance(value, int) and not -(2**63) <= value < 2**64:
+        return str(value)
+    return value
+
+
+def _printable(text: str) -> str:
+    return text.encode("utf-8", "backslashreplace").decode()

@@ -1,0 +1,92 @@
+"""ClassifyRecords: chunks of records in, chunks of rows to write out, through Beam's RunInference."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import apache_beam as beam
+from apache_beam.metrics import Metrics
+from apache_beam.ml.inference.base import ModelHandler, RunInference
+
+from classer_core.engine import Engine
+from classer_core.models import Model
+from classer_core.records import Outcome, Result
+from pipelines import progress
+from pipelines.chunks import Chunk, ClassifiedChunk, settle
+
+NAMESPACE = "classer"
+
+
+class ClassifyRecords(beam.PTransform[Any, Any]):
+    """Classifies chunks with one model per worker.
+
+    Bounded or not. Records that the model can't take are in their chunk's failures.
+
+    Args:
+        load: loads the model; called once per worker, so it must be picklable.
+    """
+
+    def __init__(self, load: Callable[[], Model]) -> None:
+        super().__init__()
+        self._load = load
+
+    def expand(self, chunks: Any) -> Any:
+        """RunInference shares the model and times it; batches are made inside, by the tokens of each chunk."""
+        return chunks | RunInference(ChunkHandler(self._load))
+
+
+class ChunkHandler(ModelHandler[Any, Any, Engine]):
+    """Beam's view of the engine. A chunk is already a batch: Beam's batching would only put lists around it."""
+
+    def __init__(self, load: Callable[[], Model]) -> None:
+        super().__init__()
+        self._load = load
+        self._records = Metrics.counter(NAMESPACE, "records")
+        self._results = Metrics.counter(NAMESPACE, "results")
+        self._failures = Metrics.counter(NAMESPACE, "failures")
+        self._tokens = Metrics.counter(NAMESPACE, "tokens")
+        self._chunk_records = Metrics.distribution(NAMESPACE, "chunk_records")
+        self._model_ms = Metrics.distribution(NAMESPACE, "model_ms")
+
+    def load_model(self) -> Engine:
+        """The engine on its model."""
+        return Engine(self._load())
+
+    def run_inference(
+        self, batch: Sequence[Any], model: Engine, inference_args: dict[str, Any] | None = None
+    ) -> Iterable[ClassifiedChunk]:
+        """One chunk in (as the batch), one out."""
+        assert isinstance(batch, Chunk)
+        start = time.perf_counter()
+        outcomes = model.classify(batch.records)
+        if outcomes:
+            self._model_ms.update(round((time.perf_counter() - start) * 1000))
+        classified = settle(batch, outcomes)
+        self._count(outcomes, classified)
+        return [classified]
+
+    def _count(self, outcomes: Sequence[Outcome], classified: ClassifiedChunk) -> None:
+        results, failures = classified.results.num_rows, classified.failures.num_rows
+        self._records.inc(results + failures)
+        self._results.inc(results)
+        self._failures.inc(failures)
+        self._tokens.inc(sum(outcome.tokens for outcome in outcomes if isinstance(outcome, Result)))
+        self._chunk_records.update(results + failures)
+        for code, count in Counter(classified.failures.column("code").to_pylist()).items():
+            Metrics.counter(NAMESPACE, f"failures.{code}").inc(count)
+        progress.advance(results + failures)
+
+    def should_skip_batching(self) -> bool:
+        """Chunks come ready."""
+        return True
+
+    def get_num_bytes(self, batch: Sequence[Any]) -> int:
+        """Bytes of text; Beam's default pickles the whole batch to find out."""
+        return sum(len(record.text) for record in batch.records)  # type: ignore[attr-defined]
+
+    def get_metrics_namespace(self) -> str:
+        """Where RunInference's own metrics go."""
+        return NAMESPACE

@@ -1,0 +1,205 @@
+"""The job file: what is read, how it is classified, where the rows go. Checked here, before anything runs."""
+
+from __future__ import annotations
+
+import difflib
+import glob
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from classer_core.classifiers import shown
+from classer_core.errors import JobError, Problem, RecordError
+from classer_core.records import REQUEST_FIELDS
+from classer_core.requests import CLASSIFIER_FIELDS, RequestParser
+
+_URL = re.compile(r"^[a-z][a-z0-9+.-]*://", re.IGNORECASE)
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class Source(_Section):
+    """Where records come from. `columns` maps request field -> column of the source.
+
+    Without `columns`, a column named like a request field is that field. With it, only the columns it names are,
+    besides `id` and `text`.
+    """
+
+    format: Literal["ndjson", "csv", "parquet"]
+    path: Annotated[tuple[str, ...], Field(min_length=1)]
+    columns: dict[str, str] | None = None
+    delimiter: Annotated[str, Field(min_length=1, max_length=1)] = ","  # of CSV
+
+    @field_validator("path", mode="before")
+    @classmethod
+    def _listed(cls, value: Any) -> Any:
+        return (value,) if isinstance(value, str) else tuple(value) if isinstance(value, list) else value
+
+    @field_validator("columns")
+    @classmethod
+    def _known_fields(cls, value: dict[str, str] | None) -> dict[str, str] | None:
+        for name in value or {}:
+            if name not in REQUEST_FIELDS:
+                raise ValueError(f"{name!r} is no request field. {_nearest(name, REQUEST_FIELDS)}")
+        return value
+
+    def column_of(self, field: str) -> str | None:
+        """The column that holds a request field, if the source has one."""
+        if self.columns is None:
+            return field
+        return self.columns.get(field, field if field in ("id", "text") else None)
+
+
+class Output(_Section):
+    """Where results go: a folder of Parquet or NDJSON files."""
+
+    format: Literal["parquet", "ndjson"] = "parquet"
+    path: Annotated[str, Field(min_length=1)]
+
+
+class Job(_Section):
+    """A whole job. Any request field set here holds for records that have none of their own."""
+
+    source: Source
+    output: Output
+    labels: list[str] | None = None
+    descriptions: dict[str, str] | None = None
+    examples: dict[str, list[str]] | None = None
+    text_type: str | None = None
+    mode: Literal["single", "multi"] | None = None
+    threshold: Annotated[float, Field(ge=0, le=1, strict=False)] | None = None
+    priority: Literal["standard", "fast"] = "standard"
+    cache: bool = True
+    model: Annotated[str, Field(min_length=1)] = "embedded"
+    failures: str | None = None
+    passthrough: bool | list[str] = True
+    max_failure_ratio: Annotated[float, Field(ge=0, le=1, strict=False)] = 1.0
+
+    @property
+    def failures_path(self) -> str:
+        """The folder of the failure rows."""
+        return self.failures or self.output.path.rstrip("/") + "-failures"
+
+    @property
+    def request_defaults(self) -> dict[str, Any]:
+        """Request field -> the job's value."""
+        return {name: getattr(self, name) for name in (*CLASSIFIER_FIELDS, "priority", "cache")}
+
+
+def load_job(path: str | Path, overrides: Sequence[str] = ()) -> Job:
+    """A job file and `dotted.key=value` overrides in, the checked job out; its paths are absolute.
+
+    Raises:
+        JobError: with every problem found, each with its place, value and remedy.
+    """
+    file = Path(path)
+    try:
+        document = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        remedy = "Give the path of a job file; configs/demo.yaml is one."
+        raise JobError([Problem(str(file), "", f"can't be read: {error}", remedy)]) from error
+    except yaml.YAMLError as error:
+        raise JobError([Problem(str(file), "", f"is not YAML: {error}", "Correct the line named above.")]) from error
+    if not isinstance(document, dict):
+        raise JobError([Problem(str(file), shown(document), "is not a mapping", "A job starts with `source:`.")])
+    for override in overrides:
+        _apply(document, override)
+    return parse_job(document, file)
+
+
+def parse_job(document: Mapping[str, Any], file: Path) -> Job:
+    """A job's mapping in, the checked job out; relative paths are relative to `file`.
+
+    Raises:
+        JobError: with every problem found.
+    """
+    try:
+        job = Job.model_validate(document)
+    except ValidationError as error:
+        raise JobError([_problem(item, file) for item in error.errors()]) from error
+    job = _with_absolute_paths(job, file.resolve().parent)
+    if problems := [*_classifier_problems(job, file), *_path_problems(job, file)]:
+        raise JobError(problems)
+    return job
+
+
+def _apply(document: dict[str, Any], override: str) -> None:
+    key, separator, value = override.partition("=")
+    if not separator or not key.strip():
+        problem = Problem("--set", shown(override), "is not dotted.key=value", "Example: --set output.path=out/rows")
+        raise JobError([problem])
+    *parents, last = key.strip().split(".")
+    target: Any = document
+    for parent in parents:
+        target = target.setdefault(parent, {})
+        if not isinstance(target, dict):
+            raise JobError([Problem("--set", shown(override), f"{parent} holds a value, not keys", "Set it whole.")])
+    try:
+        target[last] = yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        message = "the value is not YAML"
+        raise JobError([Problem("--set", shown(override), message, "Quote it, as in a job file.")]) from error
+
+
+def _problem(item: Any, file: Path) -> Problem:
+    parts = [str(part) for part in item["loc"]]
+    place = f"{file}: {'.'.join(parts) or '(top)'}"
+    if item["type"] == "extra_forbidden":
+        section: type[BaseModel] = {"source": Source, "output": Output}.get(parts[0], Job) if len(parts) > 1 else Job
+        return Problem(place, shown(item["input"]), "is an unknown key", _nearest(parts[-1], section.model_fields))
+    if item["type"] == "missing":
+        return Problem(place, "", "is missing", f"Add `{parts[-1]}:`.")
+    message = item["msg"].removeprefix("Value error, ")
+    message = message[:1].lower() + message[1:]
+    return Problem(place, shown(item["input"]), message.rstrip("."), "Correct the value.")
+
+
+def _nearest(name: str, known: Any) -> str:
+    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+    return f"Did you mean {close[0]!r}?" if close else f"Known: {', '.join(known)}."
+
+
+def _with_absolute_paths(job: Job, folder: Path) -> Job:
+    def absolute(path: str) -> str:
+        return path if _URL.match(path) else str(folder / Path(path).expanduser())
+
+    source = job.source.model_copy(update={"path": tuple(map(absolute, job.source.path))})
+    output = job.output.model_copy(update={"path": absolute(job.output.path)})
+    failures = absolute(job.failures) if job.failures else None
+    return job.model_copy(update={"source": source, "output": output, "failures": failures})
+
+
+def _classifier_problems(job: Job, file: Path) -> list[Problem]:
+    if job.labels is None and job.source.column_of("labels") is None:
+        message = "labels are missing: neither the job nor a column has them"
+        return [Problem(f"{file}: labels", "", message, "Add `labels:`, or `source.columns.labels`.")]
+    try:
+        RequestParser(job.request_defaults)
+    except RecordError as error:
+        field = error.field or "labels"
+        value = shown(getattr(job, field))
+        return [Problem(f"{file}: {field}", value, error.message, f"Correct `{field}:`.")]
+    return []
+
+
+def _path_problems(job: Job, file: Path) -> list[Problem]:
+    """Local paths only: what lies elsewhere is looked for when the job starts."""
+    problems = []
+    for path in job.source.path:
+        found = glob.iglob(path, recursive=True)  # noqa: PTH207 - Path.glob takes no absolute pattern
+        if not _URL.match(path) and not any(Path(match).is_file() for match in found):
+            remedy = "Relative paths start at the job file's folder."
+            problems.append(Problem(f"{file}: source.path", shown(path, 200), "matches no file", remedy))
+    for place, path in (("output.path", job.output.path), ("failures", job.failures_path)):
+        if not _URL.match(path) and Path(path).is_file():
+            problems.append(Problem(f"{file}: {place}", shown(path, 200), "is a file", "Name a folder for the rows."))
+    if Path(job.output.path) == Path(job.failures_path):
+        message = "is the same folder as output.path"
+        problems.append(Problem(f"{file}: failures", shown(job.failures), message, "Name another folder."))
+    return problems

@@ -1,0 +1,176 @@
+"""ReadRecords: the files of a source in, chunks of checked records out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import apache_beam as beam
+import pyarrow as pa
+from apache_beam.io import fileio
+
+from classer_core.errors import JobError, Problem
+from classer_core.records import REQUEST_FIELDS
+from classer_core.requests import RequestParser
+from pipelines.chunks import Chunk, SourceChunk, check_requests
+from pipelines.job import Job
+from pipelines.readers import Columns, Part, file_failure, is_damage, reader_for
+from pipelines.storage import find_files, is_compressed, open_file
+
+# Files looked at for their columns; what differs in later ones is handled row by row, or fails the file.
+SCHEMA_FILES = 20
+
+
+def source_columns(job: Job) -> Columns:
+    """The columns that a job takes from its source, as its first files have them.
+
+    Raises:
+        JobError: no file, no readable file, or a column that the job names is in none of them.
+    """
+    source = job.source
+    files = find_files(source.path)
+    if not files:
+        paths = ", ".join(source.path)
+        raise JobError([Problem("source.path", paths, "matches no file", "Correct the path or the pattern.")])
+    reader = reader_for(source)
+    schemas, reasons = [], []
+    for path in list(files)[:SCHEMA_FILES]:
+        try:
+            with open_file(path) as file:
+                schemas.append(reader.schema(file))
+        except Exception as error:
+            if not is_damage(error):
+                raise
+            reasons.append(f"{path}: {error}")
+    try:
+        schema = pa.unify_schemas(schemas, promote_options="permissive")
+    except pa.ArrowException as error:
+        remedy = "Split the source into jobs with one set of types each."
+        raise JobError(
+            [Problem("source.path", "", f"files differ in their columns' types: {error}", remedy)]
+        ) from error
+    if reasons and not schemas:
+        problem = Problem("source.path", reasons[0], f"can't be read as {source.format}", "Correct source.format.")
+        raise JobError([problem])
+    return _columns(job, schema)
+
+
+def _columns(job: Job, schema: pa.Schema) -> Columns:
+    known = ", ".join(schema.names)
+    problems = []
+    for field, column in (job.source.columns or {}).items():
+        if column not in schema.names:
+            remedy = f"The source has: {known}."
+            problems.append(Problem(f"source.columns.{field}", column, "is no column of the source", remedy))
+    wanted = job.passthrough if isinstance(job.passthrough, list) else []
+    for name in wanted:
+        if name not in schema.names:
+            problems.append(Problem("passthrough", name, "is no column of the source", f"The source has: {known}."))
+    fields = {
+        field: column
+        for field in REQUEST_FIELDS
+        if (column := job.source.column_of(field)) is not None and column in schema.names
+    }
+    if "text" not in fields and not problems:
+        column = job.source.column_of("text") or "text"
+        remedy = f"Name it in source.columns.text; the source has: {known}."
+        problems.append(Problem("source.columns.text", column, "is no column of the source", remedy))
+    elif "text" in fields and not _is_text(type_ := schema.field(fields["text"]).type):
+        remedy = "Name a column of strings in source.columns.text."
+        problems.append(Problem("source.columns.text", fields["text"], f"holds {type_}, not text", remedy))
+    if problems:
+        raise JobError(problems)
+    if job.passthrough is True:
+        return Columns(fields, schema)
+    return Columns(fields, pa.schema([schema.field(name) for name in wanted]))
+
+
+def _is_text(type_: pa.DataType) -> bool:
+    if isinstance(type_, pa.DictionaryType):
+        type_ = type_.value_type
+    return pa.types.is_string(type_) or pa.types.is_large_string(type_) or pa.types.is_string_view(type_)
+
+
+class ReadRecords(beam.PTransform[Any, Any]):
+    """Reads the files of a job's source.
+
+    Bounded. Rows that can't be read, or break a rule of the request, are in their chunk's `failures`; so is a damaged
+    file, once, while other files go on.
+    """
+
+    def __init__(self, job: Job, columns: Columns, folder: str = "") -> None:
+        super().__init__()
+        self._job = job
+        self._columns = columns
+        self._folder = folder
+
+    def expand(self, pbegin: Any) -> Any:
+        """Files, then their parts, then the rows of each part."""
+        return (
+            pbegin
+            | "Patterns" >> beam.Create(list(self._job.source.path), reshuffle=False)
+            | "Match" >> fileio.MatchAll(fileio.EmptyMatchTreatment.ALLOW)
+            | "Sizes" >> beam.Map(lambda found: (found.path, found.size_in_bytes))
+            | "EachOnce" >> beam.Distinct()
+            | "Split" >> beam.ParDo(SplitFile(self._job))
+            | "Spread" >> beam.Reshuffle()
+            | "Read" >> beam.ParDo(ReadPart(self._job, self._columns, self._folder))
+        )
+
+
+class SplitFile(beam.DoFn):
+    """(path, size) in, (path, part) out, for each part that can be read on its own."""
+
+    def __init__(self, job: Job) -> None:
+        self._source = job.source
+
+    def process(self, element: tuple[str, int]) -> Iterable[tuple[str, Part]]:
+        """Damaged files go on whole: reading them gives the failure."""
+        path, size = element
+        parts = [Part()]
+        if not is_compressed(path):
+            try:
+                with open_file(path) as file:
+                    parts = reader_for(self._source).parts(file, size)
+            except Exception as error:
+                if not is_damage(error):
+                    raise
+        for part in parts:
+            yield path, part
+
+
+class ReadPart(beam.DoFn):
+    """(path, part) in, chunks out."""
+
+    def __init__(self, job: Job, columns: Columns, folder: str) -> None:
+        self._job = job
+        self._columns = columns
+        self._folder = folder
+
+    def setup(self) -> None:
+        """Once per worker: classifiers of the job and of the records are shared by all parts."""
+        self._reader = reader_for(self._job.source)
+        self._parser = RequestParser(self._job.request_defaults, textual=self._job.source.format == "csv")
+
+    def process(self, element: tuple[str, Part]) -> Iterable[Chunk]:
+        """The rows of one part, checked."""
+        path, part = element
+        name = display_name(path, self._folder)
+        try:
+            with open_file(path) as file:
+                for chunk in self._reader.read(file, part, self._columns, name):
+                    yield check_requests(chunk, self._parser)
+        except Exception as error:
+            if not is_damage(error):
+                raise
+            rows = pa.RecordBatch.from_pylist([], schema=self._columns.passed)
+            yield check_requests(SourceChunk([], {}, rows, [file_failure(name, error)]), self._parser)
+
+
+def display_name(path: str, folder: str) -> str:
+    """How a file is called in ids and messages: relative to the job's folder, so that ids survive a move of both."""
+    try:
+        return str(Path(path).relative_to(folder)) if folder else path
+    except ValueError:
+        return path

@@ -1,0 +1,76 @@
+"""Readers: one file of a source in, chunks of rows out. They know bytes and Arrow, and nothing of Beam's graph."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import BinaryIO, Protocol
+
+import pyarrow as pa
+
+from classer_core.errors import FailureCode
+from classer_core.records import Failure
+from pipelines.chunks import SourceChunk
+from pipelines.job import Source
+
+
+@dataclass(frozen=True)
+class Part:
+    """A share of a file that is read on its own: bytes, or row groups, from `start` up to `end` (None: to the end)."""
+
+    start: int = 0
+    end: int | None = None
+
+
+@dataclass(frozen=True)
+class Columns:
+    """What is taken from a source: the column of each request field, and the columns that pass through."""
+
+    fields: dict[str, str]
+    passed: pa.Schema
+
+
+class Reader(Protocol):
+    """Reads files of one format.
+
+    `name` in what follows is how the file is called in ids and messages. Damage ends as the file's failure, after the
+    rows before it; errors of the storage itself (with an errno) propagate.
+    """
+
+    def schema(self, file: BinaryIO) -> pa.Schema:
+        """All columns of a file; formats without types are looked at for some thousand rows."""
+
+    def parts(self, file: BinaryIO, size_bytes: int) -> list[Part]:
+        """How an uncompressed file of `size_bytes` is shared out."""
+
+    def read(self, file: BinaryIO, part: Part, columns: Columns, name: str) -> Iterator[SourceChunk]:
+        """The rows of one part."""
+
+
+def reader_for(source: Source) -> Reader:
+    """The reader of a source's format."""
+    if source.format == "ndjson":
+        from pipelines.readers.ndjson import NdjsonReader
+
+        return NdjsonReader()
+    if source.format == "csv":
+        from pipelines.readers.csv import CsvReader
+
+        return CsvReader(source.delimiter)
+    from pipelines.readers.parquet import ParquetReader
+
+    return ParquetReader()
+
+
+def is_damage(error: Exception) -> bool:
+    """Whether an error speaks of the file's content, and not of the storage it lies on."""
+    if isinstance(error, OSError):  # pyarrow and gzip raise it without errno for content they can't decode
+        return error.errno is None or isinstance(error, FileNotFoundError | PermissionError | IsADirectoryError)
+    return isinstance(error, EOFError | zlib.error | pa.ArrowException)
+
+
+def file_failure(name: str, error: Exception, after: str = "") -> Failure:
+    """The failure of a whole file (or of what is left of it)."""
+    message = f"{name} can't be read{after}: {type(error).__name__}: {str(error)[:300]}"
+    return Failure(name, "read", FailureCode.FILE_UNREADABLE, message)

@@ -1,0 +1,134 @@
+"""CSV files with a header. CSV has no types: every column passes through as a string."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections import deque
+from collections.abc import Iterator
+from typing import BinaryIO
+
+import pyarrow as pa
+
+from classer_core.errors import FailureCode, RecordError
+from classer_core.records import Failure
+from pipelines.chunks import CHUNK_BYTES, CHUNK_ROWS, SourceChunk, record_json
+from pipelines.readers import Columns, Part, file_failure, is_damage
+
+MAX_CELL_CHARS = 128 << 20
+# A cell longer than this has lost its closing quote.
+MAX_ROW_LINES = 10_000
+Row = tuple[int, list[str], str | None]  # line number, cells, what is wrong with the row
+
+
+class CsvReader:
+    """Reads CSV, a file at a time: a quoted cell may hold line ends, so no byte of it is a safe place to split."""
+
+    def __init__(self, delimiter: str) -> None:
+        self._delimiter = delimiter
+
+    def schema(self, file: BinaryIO) -> pa.Schema:
+        """The header's columns, all strings."""
+        header = next(self._rows(file), None)
+        return pa.schema([(name, pa.string()) for name in (header[1] if header else [])])
+
+    def parts(self, file: BinaryIO, size_bytes: int) -> list[Part]:
+        """The whole file."""
+        return [Part()]
+
+    def read(self, file: BinaryIO, part: Part, columns: Columns, name: str) -> Iterator[SourceChunk]:
+        """The file's rows; positions are line numbers."""
+        cells: list[list[str]] = []
+        positions: list[str] = []
+        failures: list[Failure] = []
+        header: list[str] = []
+        size = number = 0
+        try:
+            for number, row, wrong in self._rows(file):
+                if not header:
+                    header = row
+                    continue
+                position = f"{name}#{number}"
+                if wrong is None and len(row) != len(header):
+                    wrong = f"has {len(row)} columns where the header has {len(header)}"
+                code = FailureCode.ROW_MALFORMED
+                if wrong is None and any(not cell.isascii() and not _is_utf8(cell) for cell in row):
+                    code, wrong = FailureCode.ROW_NOT_UTF8, "is not UTF-8"
+                if wrong is None:
+                    cells.append(row)
+                    positions.append(position)
+                else:
+                    failed = RecordError(code, f"line {number} of {name} {wrong}")
+                    failures.append(Failure.of(failed, position, "read", record_json({"cells": row})))
+                size += sum(map(len, row))
+                if len(cells) + len(failures) >= CHUNK_ROWS or size >= CHUNK_BYTES:
+                    yield _chunk(cells, header, positions, columns, failures)
+                    cells, positions, failures, size = [], [], [], 0
+        except Exception as error:
+            if not is_damage(error):
+                raise
+            failures.append(file_failure(name, error, f" after line {number}" if number else ""))
+        if cells or failures:
+            yield _chunk(cells, header, positions, columns, failures)
+
+    def _rows(self, file: BinaryIO) -> Iterator[Row]:
+        """Rows with the line they start on. After a row that can't be right, reading goes on at its second line.
+
+        So a quote that is never closed costs its own line, and not all lines up to the next quote.
+        """
+        csv.field_size_limit(MAX_CELL_CHARS)
+        text = io.TextIOWrapper(file, encoding="utf-8-sig", errors="surrogateescape", newline="")
+        pending: deque[str] = deque()
+        taken: list[str] = []
+
+        def lines() -> Iterator[str]:
+            while line := pending.popleft() if pending else text.readline():
+                if len(taken) >= MAX_ROW_LINES:
+                    raise csv.Error(f"a quoted cell goes on for more than {MAX_ROW_LINES:,} lines")
+                taken.append(line)
+                yield line
+
+        number, width = 1, 0
+        try:
+            while True:
+                taken.clear()
+                wrong = None
+                try:
+                    row = next(csv.reader(lines(), delimiter=self._delimiter, strict=True), None)
+                except csv.Error as error:
+                    row, wrong = [taken[0].rstrip("\r\n")], f"is not CSV: {error}"
+                if row is None:
+                    return
+                if wrong is None and width and len(row) != width and len(taken) > 1:
+                    row, wrong = [taken[0].rstrip("\r\n")], f"has {len(row)} columns, {width} expected"
+                if wrong is not None:
+                    pending.extendleft(reversed(taken[1:]))
+                    del taken[1:]
+                if row:
+                    width = width or len(row)
+                    yield number, row, wrong
+                number += len(taken)
+        finally:
+            text.detach()
+
+
+def _chunk(
+    cells: list[list[str]], header: list[str], positions: list[str], columns: Columns, failures: list[Failure]
+) -> SourceChunk:
+    by_name = {name: [row[index] for row in cells] for index, name in enumerate(header)}
+    # An empty cell is "not given", but for the text, where it is an empty text.
+    fields = {
+        field: by_name[column] if field == "text" else [cell or None for cell in by_name[column]]
+        for field, column in columns.fields.items()
+        if column in by_name
+    }
+    passed = [pa.array(by_name.get(name, [None] * len(cells)), pa.string()) for name in columns.passed.names]
+    return SourceChunk(positions, fields, pa.RecordBatch.from_arrays(passed, schema=columns.passed), failures)
+
+
+def _is_utf8(cell: str) -> bool:
+    try:
+        cell.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

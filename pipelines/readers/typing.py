@@ -1,0 +1,97 @@
+"""Types for rows that come without: found in a sample, kept for the whole job, and nothing lost that does not fit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import orjson
+import pyarrow as pa
+
+# Where values go that don't fit the types found: columns seen later, values of another type. JSON, or null.
+# The name is the one of Databricks' Auto Loader.
+RESCUED = "_rescued_data"
+
+
+def infer_schema(rows: Sequence[Mapping[str, Any]]) -> pa.Schema:
+    """Sampled rows in, their columns in order of appearance out, and `_rescued_data` at the end."""
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    fields = [pa.field(name, _type_of([row.get(name) for row in rows])) for name in names if name != RESCUED]
+    return pa.schema([*fields, pa.field(RESCUED, pa.string())])
+
+
+def fit_columns(rows: Sequence[Mapping[str, Any]], schema: pa.Schema) -> pa.RecordBatch:
+    """Rows in, an Arrow batch of `schema` out; what does not fit is kept in `_rescued_data`, if the schema has it."""
+    rescued: list[dict[str, Any]] = [{} for _ in rows]
+    arrays = {}
+    for item in schema:
+        if item.name == RESCUED:
+            continue
+        values = [row.get(item.name) for row in rows]
+        arrays[item.name] = _array(values, item, rescued)
+    if RESCUED in schema.names:
+        known = set(schema.names) - {RESCUED}
+        for row, kept in zip(rows, rescued, strict=True):
+            if not row.keys() <= known:
+                kept.update((name, value) for name, value in row.items() if name not in known)
+        arrays[RESCUED] = pa.array([_json(kept) if kept else None for kept in rescued], pa.string())
+    return pa.RecordBatch.from_arrays([arrays[name] for name in schema.names], schema=schema)
+
+
+def _array(values: list[Any], item: pa.Field[Any], rescued: list[dict[str, Any]]) -> pa.Array[Any]:
+    nested = pa.types.is_nested(item.type)
+    try:
+        # Arrow drops struct keys that it does not know: nested values are looked at one by one.
+        if not nested or all(_fits(value, item.type) for value in values):
+            return pa.array(values, item.type)
+    except (pa.ArrowException, OverflowError, UnicodeEncodeError):
+        pass
+    kept: list[Any] = []
+    for value, row in zip(values, rescued, strict=True):
+        if _fits(value, item.type):
+            kept.append(value)
+        else:
+            kept.append(None)
+            row[item.name] = value
+    return pa.array(kept, item.type)
+
+
+def _fits(value: Any, type_: pa.DataType) -> bool:
+    if value is None:
+        return True
+    if isinstance(type_, pa.StructType):
+        known = {item.name: item.type for item in type_}
+        if not isinstance(value, dict):
+            return False
+        return all(name in known and _fits(inner, known[name]) for name, inner in value.items())
+    if isinstance(type_, pa.ListType):
+        return isinstance(value, list) and all(_fits(inner, type_.value_type) for inner in value)
+    try:
+        return bool(pa.scalar(value, type_).as_py() == value)
+    except (pa.ArrowException, OverflowError, UnicodeEncodeError):
+        return False
+
+
+def _type_of(values: list[Any]) -> pa.DataType:
+    try:
+        found = pa.infer_type(values)
+    except (pa.ArrowException, OverflowError):
+        return pa.string()
+    return _without_nulls(found)
+
+
+def _without_nulls(type_: pa.DataType) -> pa.DataType:
+    """Columns that are empty in the sample are strings, at any depth; a struct without keys can't be written."""
+    if pa.types.is_null(type_):
+        return pa.string()
+    if isinstance(type_, pa.ListType):
+        return pa.list_(_without_nulls(type_.value_type))
+    if isinstance(type_, pa.StructType):
+        if type_.num_fields == 0:
+            return pa.string()
+        return pa.struct([pa.field(item.name, _without_nulls(item.type)) for item in type_])
+    return type_
+
+
+def _json(kept: Mapping[str, Any]) -> str:
+    return orjson.dumps(kept, default=str).decode()

@@ -1,0 +1,1 @@
+"""Where a job runs: the command line and the runners."""

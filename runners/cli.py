@@ -1,0 +1,173 @@
+"""The command line. Heavy libraries are imported by the commands that need them: help and check answer at once."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+import yaml
+from rich.console import Console
+from rich.table import Table
+
+from classer_core.errors import JobError, ModelLoadError, RecordError, TooManyFailuresError
+
+if TYPE_CHECKING:
+    from runners.local import RunSummary
+
+EXIT_WRONG_JOB, EXIT_TOO_MANY_FAILURES = 2, 3
+
+app = typer.Typer(help="Bulk classification on Apache Beam.", no_args_is_help=True, add_completion=False)
+out = Console()
+err = Console(stderr=True)
+
+JobFile = Annotated[Path, typer.Argument(metavar="JOB.yaml", help="The job file.", show_default=False)]
+Overrides = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Overrides a key of the job.")]
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": False})
+def run(
+    context: typer.Context,
+    job_file: JobFile,
+    overrides: Overrides = None,
+    runner: Annotated[str, typer.Option(help="local, or the name of a Beam runner.")] = "local",
+    preview: Annotated[int, typer.Option(metavar="N", help="Shows the first N result rows at the end.")] = 0,
+) -> None:
+    """Runs a job. Beam's own pipeline options go after `--`.
+
+    Exit codes: 0 all rows written (failures are rows too), 2 a wrong job, 3 more failures than max_failure_ratio,
+    1 anything else.
+    """
+    from pipelines.job import load_job
+
+    try:
+        job = load_job(job_file, overrides or [])
+        from runners.local import run_job
+
+        summary = run_job(job, job_file.resolve().parent, runner, context.args, err)
+    except JobError as error:
+        _stop_wrong_job(error)
+    except ModelLoadError as error:
+        err.print(str(error), style="red", markup=False)
+        raise typer.Exit(EXIT_WRONG_JOB) from error
+    except TooManyFailuresError as error:
+        err.print(str(error), style="red", markup=False)
+        raise typer.Exit(EXIT_TOO_MANY_FAILURES) from error
+    if preview:
+        _show_rows(summary.output, preview)
+    _show_summary(summary)
+
+
+@app.command()
+def check(job_file: JobFile, overrides: Overrides = None) -> None:
+    """Checks everything of a job that can be known before it runs, and lists every problem found."""
+    from pipelines.job import load_job
+
+    try:
+        load_job(job_file, overrides or [])
+    except JobError as error:
+        _stop_wrong_job(error)
+    out.print(f"{job_file}: nothing wrong", markup=False, highlight=False)
+
+
+@app.command()
+def classify(
+    labels: Annotated[str, typer.Option(help="Labels, separated by commas.")],
+    texts: Annotated[list[str] | None, typer.Argument(help="Texts; without any, lines of standard input.")] = None,
+    descriptions: Annotated[Path | None, typer.Option(help="YAML or JSON file: label -> description.")] = None,
+    text_type: Annotated[str | None, typer.Option(help='What the texts are, as in "app review".')] = None,
+    multi: Annotated[bool, typer.Option("--multi", help="Every label above the threshold.")] = False,
+    threshold: Annotated[float, typer.Option(help="For --multi.")] = 0.5,
+    model: Annotated[str, typer.Option(help="embedded, a Hugging Face id, or a folder.")] = "embedded",
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
+) -> None:
+    """Classifies texts, without a job file and without Beam."""
+    from classer_core import Result, classify_batch
+
+    given = texts or [line.rstrip("\n") for line in sys.stdin if line.strip()]
+    try:
+        response = classify_batch(
+            given,
+            [label.strip() for label in labels.split(",")],
+            descriptions=_mapping(descriptions) if descriptions else None,
+            text_type=text_type,
+            mode="multi" if multi else "single",
+            threshold=threshold,
+            model=model,
+        )
+    except (RecordError, ModelLoadError) as error:
+        err.print(str(error), style="red", markup=False)
+        raise typer.Exit(EXIT_WRONG_JOB) from error
+    if as_json:
+        for result in response.results:
+            print(json.dumps(asdict(result), default=str, ensure_ascii=False))
+        return
+    table = Table("text", "label", "confidence", "tokens", box=None, pad_edge=False)
+    for text, result in zip(given, response.results, strict=True):
+        if isinstance(result, Result):
+            chosen = [item.label for item in result.labels] if result.labels is not None else [result.label or ""]
+            confidence = "" if result.confidence is None else f"{result.confidence:.4f}"
+            table.add_row(_one_line(text), ", ".join(chosen), confidence, str(result.tokens))
+        else:
+            table.add_row(_one_line(text), f"({result.code})", "", "")
+    out.print(table)
+
+
+def _mapping(path: Path) -> dict[str, str]:
+    try:
+        value = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise typer.BadParameter(f"{path} can't be read: {error}") from error
+    if not isinstance(value, dict):
+        raise typer.BadParameter(f"{path} is not a mapping of label to description")
+    return value
+
+
+def _stop_wrong_job(error: JobError) -> None:
+    for problem in error.problems:
+        err.print(str(problem), style="red", markup=False, soft_wrap=True)
+    raise typer.Exit(EXIT_WRONG_JOB) from error
+
+
+def _show_rows(folder: str, count: int) -> None:
+    """The first result rows, and where all of them are."""
+    from runners.preview import first_rows
+
+    rows: list[dict[str, Any]] = first_rows(folder, count)
+    table = Table("id", "text", "label", "confidence", box=None, pad_edge=False)
+    for row in rows:
+        table.add_row(row["id"], _one_line(row["text"]), row["label"], f"{row['confidence']:.2f}")
+    out.print(table)
+    out.print()
+
+
+def _show_summary(summary: RunSummary) -> None:
+    table = Table(show_header=False, box=None, pad_edge=False)
+    table.add_column(justify="left")
+    table.add_column(justify="right")
+    rate = summary.records / max(summary.seconds, 1e-9)
+    table.add_row("records", f"{summary.records:,}")
+    table.add_row("results", f"{summary.results:,}")
+    for code, count in summary.failures.items():
+        table.add_row(f"failed: {code}", f"{count:,}")
+    table.add_row("tokens", f"{summary.tokens:,}")
+    if summary.chunk_records:
+        table.add_row("records a chunk (mean)", f"{summary.chunk_records.mean:,.0f}")
+    table.add_row("seconds", f"{summary.seconds:,.1f} ({rate:,.0f} records/s)")
+    table.add_row("of them in the model", f"{summary.model_ms / 1000:,.1f}")
+    out.print(table)
+    out.print(f"results   {summary.output}", markup=False, highlight=False, soft_wrap=True)
+    if summary.failures:
+        out.print(f"failures  {summary.failures_path}", markup=False, highlight=False, soft_wrap=True)
+
+
+def _one_line(text: str, width: int = 60) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= width else line[: width - 1] + "…"
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,161 @@
+"""Runs a job: on this machine by default, on any Beam runner by name."""
+
+from __future__ import annotations
+
+import secrets
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import apache_beam as beam
+from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from classer_core.errors import TooManyFailuresError
+from classer_core.hardware import available_cores
+from classer_core.models import Model, load_model
+from pipelines import progress
+from pipelines.classify import NAMESPACE
+from pipelines.graph import build
+from pipelines.job import Job
+from pipelines.read import source_columns
+from pipelines.readers.parquet import count_rows
+from pipelines.storage import find_files
+
+# Beam's DirectRunner picks another runner by what it finds installed or online; a job should not.
+LOCAL_RUNNER = "FnApiRunner"
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """What a finished run did. `failures` counts by code; `model_ms` is the time spent in the model."""
+
+    records: int
+    results: int
+    failures: dict[str, int]
+    tokens: int
+    seconds: float
+    model_ms: int
+    chunk_records: Any
+    output: str
+    failures_path: str
+
+
+def run_job(
+    job: Job,
+    folder: Path,
+    runner: str = "local",
+    beam_args: Sequence[str] = (),
+    console: Console | None = None,
+    load: Callable[[], Model] | None = None,
+) -> RunSummary:
+    """Runs a job to its end and returns what it did; all rows are written then.
+
+    Args:
+        job: the job, its paths absolute.
+        folder: file names in ids are relative to it.
+        runner: `local`, or the name of a Beam runner.
+        beam_args: Beam's own pipeline options.
+        console: where a progress bar goes; none without a terminal.
+        load: loads the model, instead of the job's `model:`.
+
+    Raises:
+        JobError: no file, or a column that is not there.
+        ModelLoadError: the model can't be loaded (local runs: before any record is read).
+        TooManyFailuresError: all rows are written, but too many are failures.
+    """
+    options = PipelineOptions([f"--runner={LOCAL_RUNNER if runner == 'local' else runner}", *beam_args])
+    columns = source_columns(job)
+    threads = threads_per_process(options)
+    if load is None:
+        load = partial(load_model, job.model, threads)
+        if runner == "local":
+            load()  # errors come before any record is read; the worker, in this process, gets the same model
+    start = time.perf_counter()
+    pipeline = beam.Pipeline(options=options)
+    build(pipeline, job, columns, run_name(), str(folder), load)
+    total = _rows_known(job)
+    with _progress_bar(console, total):
+        result = pipeline.run()
+        result.wait_until_finish()
+    summary = _summary(job, result, time.perf_counter() - start)
+    failed = sum(summary.failures.values())
+    if failed > job.max_failure_ratio * max(summary.records, 1):
+        share = failed / summary.records
+        raise TooManyFailuresError(
+            f"{failed} of {summary.records} records failed ({share:.1%}), max_failure_ratio is "
+            f"{job.max_failure_ratio:.1%}. See {summary.failures_path}."
+        )
+    return summary
+
+
+def run_name() -> str:
+    """A name for this run: its time, and something that tells two of one second apart."""
+    return f"{datetime.now(UTC):%Y%m%dT%H%M%S}_{secrets.token_hex(3)}"
+
+
+def threads_per_process(options: PipelineOptions) -> int:
+    """CPU threads for the model in each worker process, so that processes x threads never exceed the cores."""
+    direct = options.view_as(DirectOptions)
+    processes = 1
+    if direct.direct_running_mode in ("multi_processing", "multi_threading"):
+        processes = direct.direct_num_workers or available_cores()
+    return max(1, available_cores() // processes)
+
+
+def _rows_known(job: Job) -> int | None:
+    """The number of records, where files tell it without being read."""
+    return count_rows(find_files(job.source.path)) if job.source.format == "parquet" else None
+
+
+@contextmanager
+def _progress_bar(console: Console | None, total: int | None) -> Iterator[None]:
+    if console is None or not console.is_terminal:
+        yield
+        return
+    columns = [SpinnerColumn(), TextColumn("records"), BarColumn(), MofNCompleteColumn()]
+    bar = Progress(*columns, TextColumn("{task.fields[rate]}"), TimeElapsedColumn(), console=console, transient=True)
+    stop = threading.Event()
+    first, started = progress.done(), time.perf_counter()
+    with bar:
+        task = bar.add_task("records", total=total, rate="")
+
+        def follow() -> None:
+            while not stop.wait(0.2):
+                done = progress.done() - first
+                rate = done / (time.perf_counter() - started)
+                bar.update(task, completed=done, rate=f"{rate:,.0f} records/s")
+
+        thread = threading.Thread(target=follow, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            stop.set()
+            thread.join()
+
+
+def _summary(job: Job, result: Any, seconds: float) -> RunSummary:
+    found = result.metrics().query(beam.metrics.MetricsFilter().with_namespace(NAMESPACE))
+    counters = {counter.key.metric.name: counter.result for counter in found["counters"]}
+    distributions = {item.key.metric.name: item.result for item in found["distributions"]}
+    failures = {name.partition(".")[2]: count for name, count in counters.items() if name.startswith("failures.")}
+    model_ms = distributions.get("model_ms")
+    return RunSummary(
+        records=counters.get("records", 0),
+        results=counters.get("results", 0),
+        failures=dict(sorted(failures.items())),
+        tokens=counters.get("tokens", 0),
+        seconds=seconds,
+        model_ms=model_ms.sum if model_ms else 0,
+        chunk_records=distributions.get("chunk_records"),
+        output=job.output.path,
+        failures_path=job.failures_path,
+    )
