@@ -46,7 +46,7 @@ class SourceChunk:
     def original(self, row: int) -> dict[str, Any]:
         """A row's request fields and passed columns, for its failure."""
         given = {name: values[row] for name, values in self.fields.items()}
-        return given | self.rows.slice(row, 1).to_pylist()[0]
+        return given | row_values(self.rows, row)
 
 
 @dataclass
@@ -63,7 +63,7 @@ class Chunk:
     def original(self, row: int) -> dict[str, Any]:
         """A record's text and passed columns, for its failure."""
         record = self.records[row]
-        return {"id": record.id, "text": record.text} | self.rows.slice(row, 1).to_pylist()[0]
+        return {"id": record.id, "text": record.text} | row_values(self.rows, row)
 
 
 @dataclass
@@ -79,7 +79,7 @@ def check_requests(chunk: SourceChunk, parser: RequestParser) -> Chunk:
     parsed = parser.parse(chunk.fields, chunk.positions)
     good = [row for row, outcome in enumerate(parsed) if isinstance(outcome, Record)]
     failures = [
-        Failure.of(outcome, _row_id(chunk, row), "read", record_json(chunk.original(row)))
+        Failure.of(outcome, _row_id(chunk, row, outcome), "read", record_json(chunk.original(row)))
         for row, outcome in enumerate(parsed)
         if isinstance(outcome, RecordError)
     ]
@@ -117,13 +117,27 @@ def output_schema(passed: pa.Schema) -> pa.Schema:
     return pa.schema([*RESULT_SCHEMA, *(item.with_nullable(True) for item in fields)])
 
 
+def row_values(rows: pa.RecordBatch, row: int) -> dict[str, Any]:
+    """One row as Python values; strings that are not UTF-8, which Arrow lets in, with their bytes escaped."""
+    values = {}
+    for name, column in zip(rows.schema.names, rows.columns, strict=True):
+        try:
+            values[name] = column[row].as_py()
+        except UnicodeDecodeError:
+            text = pa.types.is_string(column.type) or pa.types.is_large_string(column.type)
+            raw = column.cast(pa.large_binary())[row].as_py() if text else f"({column.type})".encode()
+            values[name] = raw.decode(errors="backslashreplace")
+    return values
+
+
 def record_json(original: Mapping[str, Any]) -> str:
     """A record as JSON; strings too long to keep are cut, with their length and digest."""
     return orjson.dumps(_kept(dict(original)), default=str, option=orjson.OPT_NON_STR_KEYS).decode()
 
 
-def _row_id(chunk: SourceChunk, row: int) -> str:
-    value = chunk.fields["id"][row] if "id" in chunk.fields else None
+def _row_id(chunk: SourceChunk, row: int, error: RecordError) -> str:
+    """The row's own id, unless that is what is wrong with it."""
+    value = chunk.fields["id"][row] if "id" in chunk.fields and error.field != "id" else None
     return chunk.positions[row] if value is None else _printable(str(value))
 
 

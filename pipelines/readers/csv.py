@@ -83,9 +83,9 @@ class CsvReader:
 
         def lines() -> Iterator[str]:
             while line := pending.popleft() if pending else text.readline():
-                if len(taken) >= MAX_ROW_LINES:
-                    raise csv.Error(f"a quoted cell goes on for more than {MAX_ROW_LINES:,} lines")
                 taken.append(line)
+                if len(taken) > MAX_ROW_LINES:
+                    raise csv.Error(f"a quoted cell goes on for more than {MAX_ROW_LINES:,} lines")
                 yield line
 
         number, width = 1, 0

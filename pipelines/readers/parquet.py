@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 
 from classer_core.errors import FailureCode, RecordError
 from classer_core.records import Failure
-from pipelines.chunks import CHUNK_ROWS, SourceChunk, record_json
+from pipelines.chunks import CHUNK_ROWS, SourceChunk, record_json, row_values
 from pipelines.readers import Columns, Part, file_failure, is_damage
 from pipelines.storage import open_file
 
@@ -89,12 +89,6 @@ def _without_invalid_text(
             good.append(row)
         except UnicodeDecodeError as error:
             failed = RecordError(FailureCode.ROW_NOT_UTF8, f"{position} has a string that is not UTF-8: {error}")
-            raw = {column: repr(_bytes(batch.column(column), row)) for column in used.values()}
-            failures.append(Failure.of(failed, position, "read", record_json(raw)))
+            failures.append(Failure.of(failed, position, "read", record_json(row_values(batch, row))))
     fields = {field: [row[field] for row in values] for field in used}
     return SourceChunk([positions[row] for row in good], fields, rows.take(pa.array(good, pa.int32())), failures)
-
-
-def _bytes(column: pa.Array, row: int) -> Any:
-    value = column[row]
-    return value.cast(pa.binary()).as_py() if pa.types.is_string(column.type) else value.as_py()

@@ -1,0 +1,42 @@
+# make demo   sets up and runs a real bulk job on the embedded model
+# make test   sets up and runs the checks and every test that Python alone can run
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test integration lint benchmarks lock clean
+
+help: ## Shows this list.
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+$(READY): requirements.lock pyproject.toml
+	@echo "Setting up $(VENV) (PyTorch is a download of about 3 GB) ..."
+	@$(PYTHON) -m venv $(VENV) 2>/dev/null || python3 -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@touch $@
+
+demo: $(READY) ## Sorts 300 support tickets on the embedded model and shows the rows.
+	@$(BIN)/classer run configs/demo.yaml --preview 12
+
+lint: $(READY) ## ruff and mypy.
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy --strict classer_core
+
+test: lint ## Checks, and every test that Python alone can run.
+	$(BIN)/pytest
+
+integration: $(READY) ## Tests with real servers and runners (none yet).
+
+benchmarks: $(READY) ## Prints the tables of tests/benchmarks/README.md (needs CLASSER_CORPUS).
+	$(BIN)/python -m tests.benchmarks.throughput
+	$(BIN)/python -m tests.benchmarks.rows
+
+lock: ## Pins again what users install (needs uv).
+	uv pip compile --universal --python-version 3.11 --extra dev pyproject.toml --output-file requirements.lock
+
+clean: ## Removes what was set up and written.
+	rm -rf $(VENV) configs/out .pytest_cache .mypy_cache .ruff_cache

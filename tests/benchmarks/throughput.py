@@ -1,0 +1,179 @@
+"""Tokens/s of the whole job against its peers and its ceiling, in one process and alternating.
+
+    CLASSER_CORPUS=... python -m tests.benchmarks.throughput [ROUNDS]
+
+(a) sentence-transformers `encode` at its defaults   (b) Beam's RunInference with its own Hugging Face pipeline handler
+(c) our engine without Beam   (d) our whole job, NDJSON to Parquet   (e) bare forward passes, no padding: the ceiling
+
+All on the same weights and the same 1,000 rows of ag_news. Of (b) and (d) the same pipeline over one row is taken off:
+start-up, which a bulk job pays once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.machinery
+import io
+import json
+import logging
+import os
+import statistics
+import sys
+import tempfile
+import time
+import types
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import apache_beam as beam
+import numpy as np
+import torch
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+from sentence_transformers import SentenceTransformer
+
+from classer_core import classify_batch, hardware
+from classer_core.models.embedding import BUDGET_TOKENS, embedded_folder
+from classer_core.models.windows import Tokenizer
+from pipelines.job import parse_job
+from runners.local import LOCAL_RUNNER, run_job
+
+LABELS = ["world", "sports", "business", "science and technology"]
+ROWS = 1_000
+
+
+def ag_news() -> list[str]:
+    """The benchmark's texts."""
+    path = Path(os.environ["CLASSER_CORPUS"]) / "text" / "ag_news" / "test.jsonl"
+    with path.open(encoding="utf-8") as lines:
+        return [json.loads(line)["text"] for line in lines][:ROWS]
+
+
+def sentence_transformers(texts: list[str]) -> Callable[[], None]:
+    """(a): float32, batches of 32."""
+    model = SentenceTransformer(str(embedded_folder()))
+
+    def run() -> None:
+        model.encode(texts)
+
+    return run
+
+
+def run_inference(texts: list[str]) -> Callable[[], None]:
+    """(b): the handler of Beam's own examples, at its defaults."""
+    from apache_beam.ml.inference.base import RunInference
+
+    # Beam's module imports TensorFlow, and a name that transformers 5 no longer has, for handlers that are not used
+    # here: something by these names is enough, for as long as the import takes.
+    tensorflow = types.ModuleType("tensorflow")
+    tensorflow.__spec__ = importlib.machinery.ModuleSpec("tensorflow", None)
+    tensorflow.Tensor = object  # type: ignore[attr-defined]
+    sys.modules["tensorflow"] = tensorflow
+    sys.modules["transformers"].TFAutoModel = object  # type: ignore[attr-defined]
+    from apache_beam.ml.inference.huggingface_inference import HuggingFacePipelineModelHandler
+
+    del sys.modules["tensorflow"]
+
+    handler = HuggingFacePipelineModelHandler(
+        task="feature-extraction",
+        model=str(embedded_folder()),
+        inference_args={"truncation": True},
+    )
+
+    def run() -> None:
+        with beam.Pipeline(LOCAL_RUNNER) as pipeline:
+            _ = pipeline | beam.Create(texts) | RunInference(handler) | beam.Map(lambda result: None)
+
+    return run
+
+
+def engine(texts: list[str]) -> Callable[[], None]:
+    """(c)."""
+
+    def run() -> None:
+        classify_batch(texts, LABELS)
+
+    return run
+
+
+def whole_job(texts: list[str], folder: Path) -> Callable[[], None]:
+    """(d)."""
+    source = folder / f"{len(texts)}.ndjson"
+    source.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
+    document = {"source": {"format": "ndjson", "path": source.name}, "labels": LABELS, "output": {"path": "rows"}}
+    job = parse_job(document, folder / "job.yaml")
+
+    def run() -> None:
+        run_job(job, folder)
+
+    return run
+
+
+def ceiling(texts: list[str]) -> tuple[Callable[[], None], int]:
+    """(e), and the number of tokens: the texts' own tokens, cut anew into sequences of equal length."""
+    model = SentenceTransformer(
+        str(embedded_folder()), model_kwargs={"dtype": hardware.best_dtype(hardware.best_device())}
+    )
+    windows = [
+        window for found in Tokenizer(model.tokenizer.backend_tokenizer, 256).windows(texts) for window in found or []
+    ]
+    tokens = np.concatenate(windows)
+    length = round(len(tokens) / len(windows))
+    sequences = torch.from_numpy(tokens[: len(tokens) // length * length].astype(np.int64).reshape(-1, length))
+    batches = sequences.split(BUDGET_TOKENS[model.device.type] // length)
+    network: Any = model[0].auto_model
+
+    def run() -> None:
+        with torch.inference_mode():
+            for batch in batches:
+                network(input_ids=batch.to(model.device))
+
+    return run, len(tokens)
+
+
+def seconds(run: Callable[[], None]) -> float:
+    """Wall time of one run, its output thrown away."""
+    start = time.perf_counter()
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        run()
+    return time.perf_counter() - start
+
+
+def main(rounds: int) -> None:
+    """Prints the table."""
+    logging.disable(logging.WARNING)
+    texts = ag_news()
+    forward, tokens = ceiling(texts)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        runs = {
+            "(a) sentence-transformers encode": (sentence_transformers(texts), None),
+            "(b) RunInference, Hugging Face pipeline": (run_inference(texts), run_inference(texts[:1])),
+            "(c) our engine": (engine(texts), None),
+            "(d) our whole job": (whole_job(texts, folder), whole_job(texts[:1], folder)),
+            "(e) bare forward, no padding": (forward, None),
+        }
+        for run, start_up in runs.values():
+            for warm in (run, start_up):
+                if warm:
+                    seconds(warm)
+        rates: dict[str, list[float]] = {name: [] for name in runs}
+        for _ in track(range(rounds), console=Console(stderr=True), disable=not sys.stderr.isatty()):
+            for name, (run, start_up) in runs.items():
+                spent = seconds(run) - (seconds(start_up) if start_up else 0)
+                rates[name].append(tokens / spent)
+    a, b, _, _, e = rates.values()
+    table = Table("", "tokens/s", "to (a)", "to (b)", "to (e)", box=None)
+    for name, found in rates.items():
+        ratios = [f"{statistics.median(x / y for x, y in zip(found, other, strict=True)):.2f}" for other in (a, b, e)]
+        table.add_row(name, f"{statistics.median(found):,.0f}", *ratios)
+    device = hardware.best_device()
+    print(f"{len(texts)} rows, {tokens:,} tokens, {rounds} rounds, medians; {device}, {hardware.best_dtype(device)}, ")
+    print(f"{hardware.available_cores()} cores, {sorted(hardware.BFLOAT16_CPU_FLAGS & hardware.cpu_flags())}")
+    Console(width=110).print(table)
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 5)

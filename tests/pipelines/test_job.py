@@ -1,0 +1,114 @@
+"""Job files: right ones load, wrong ones name the place, the value and the remedy."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from classer_core import JobError
+from pipelines.job import Job, load_job
+
+GOOD: dict[str, Any] = {
+    "source": {"format": "ndjson", "path": "tickets.ndjson", "columns": {"id": "ticket_id", "text": "body"}},
+    "labels": ["billing", "technical"],
+    "output": {"format": "parquet", "path": "out/tickets"},
+}
+
+
+def load(folder: Path, overrides: list[str] | None = None, **changes: Any) -> Job:
+    (folder / "tickets.ndjson").write_text('{"body": "hello"}\n')
+    file = folder / "job.yaml"
+    file.write_text(yaml.safe_dump({**GOOD, **changes}))
+    return load_job(file, overrides or [])
+
+
+def problems(folder: Path, overrides: list[str] | None = None, **changes: Any) -> str:
+    with pytest.raises(JobError) as caught:
+        load(folder, overrides, **changes)
+    return str(caught.value)
+
+
+def test_paths_are_relative_to_the_job_file(tmp_path: Path) -> None:
+    job = load(tmp_path)
+    assert job.source.path == (str(tmp_path / "tickets.ndjson"),)
+    assert job.output.path == str(tmp_path / "out/tickets")
+    assert job.failures_path == str(tmp_path / "out/tickets-failures")
+
+
+def test_urls_stay_as_they_are(tmp_path: Path) -> None:
+    job = load(tmp_path, source={"format": "ndjson", "path": "gs://bucket/*.ndjson"}, failures="s3://other/failures")
+    assert job.source.path == ("gs://bucket/*.ndjson",)
+    assert job.failures_path == "s3://other/failures"
+
+
+def test_overrides_set_dotted_keys(tmp_path: Path) -> None:
+    job = load(tmp_path, ["output.path=elsewhere", "threshold=0.7", "labels=[a, b]"])
+    assert job.output.path == str(tmp_path / "elsewhere")
+    assert job.threshold == 0.7
+    assert job.labels == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"lables": ["a"]}, ["job.yaml: lables", "unknown key", "Did you mean 'labels'?"]),
+        ({"source": {**GOOD["source"], "pth": "x"}}, ["source.pth", "Did you mean 'path'?"]),
+        ({"source": {**GOOD["source"], "columns": {"txt": "body"}}}, ["'txt' is no request field", "'text'"]),
+        ({"source": {**GOOD["source"], "format": "xml"}}, ["source.format = 'xml'", "'ndjson', 'csv' or 'parquet'"]),
+        ({"source": {**GOOD["source"], "path": "no-such-*.gz"}}, ["source.path", "no-such-*.gz", "matches no file"]),
+        ({"labels": None}, ["labels are missing", "source.columns.labels"]),
+        ({"labels": ["a", "a"]}, ["job.yaml: labels", "Labels must be unique: 'a'"]),
+        ({"labels": [str(n) for n in range(201)]}, ["1-200, got 201"]),
+        ({"descriptions": {"sales": "x"}}, ["job.yaml: descriptions", "'sales', which is not one of the labels"]),
+        ({"threshold": 1.5}, ["job.yaml: threshold = 1.5", "less than or equal to 1"]),
+        ({"priority": "urgent"}, ["job.yaml: priority = 'urgent'", "'standard' or 'fast'"]),
+        ({"mode": "both"}, ["job.yaml: mode = 'both'"]),
+        ({"max_failure_ratio": -1}, ["max_failure_ratio = -1"]),
+        ({"failures": "out/tickets"}, ["failures", "same folder as output.path"]),
+        ({"output": {"format": "parquet"}}, ["output.path", "is missing"]),
+    ],
+)
+def test_wrong_jobs_say_where_what_and_how_to_mend(
+    tmp_path: Path, changes: dict[str, Any], expected: list[str]
+) -> None:
+    message = problems(tmp_path, **changes)
+    for part in expected:
+        assert part in message
+
+
+def test_every_problem_is_listed(tmp_path: Path) -> None:
+    message = problems(tmp_path, lables=["a"], priority="urgent", threshold=7)
+    assert len(message.splitlines()) == 3
+
+
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [("labels", "is not dotted.key=value"), ("model.x.y=1", "holds a value"), ("labels=[a", "is not YAML")],
+)
+def test_wrong_overrides(tmp_path: Path, override: str, expected: str) -> None:
+    assert expected in problems(tmp_path, [override], model="embedded")
+
+
+@pytest.mark.parametrize(("content", "expected"), [("a: [b", "is not YAML"), ("- a", "is not a mapping")])
+def test_files_that_are_no_jobs(tmp_path: Path, content: str, expected: str) -> None:
+    file = tmp_path / "job.yaml"
+    file.write_text(content)
+    with pytest.raises(JobError, match=expected):
+        load_job(file)
+
+
+def test_missing_job_file(tmp_path: Path) -> None:
+    with pytest.raises(JobError, match="can't be read"):
+        load_job(tmp_path / "none.yaml")
+
+
+def test_without_columns_every_field_has_its_own_name(tmp_path: Path) -> None:
+    source = load(tmp_path, source={"format": "ndjson", "path": "tickets.ndjson"}).source
+    assert source.column_of("priority") == "priority"
+
+
+def test_with_columns_only_named_ones_are_read(tmp_path: Path) -> None:
+    source = load(tmp_path).source
+    assert source.column_of("text") == "body"
+    assert source.column_of("priority") is None

@@ -1,0 +1,109 @@
+"""Output folders: whole files only, and a new run replaces the old one."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import apache_beam as beam
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from pipelines.write import PublishFiles, WriteRows
+from runners.local import LOCAL_RUNNER
+
+SCHEMA = pa.schema([("id", pa.string()), ("tags", pa.list_(pa.string()))])
+
+
+def batch(*ids: str) -> pa.RecordBatch:
+    return pa.RecordBatch.from_pylist([{"id": id_, "tags": [id_]} for id_ in ids], schema=SCHEMA)
+
+
+def write(folder: Path, batches: list[pa.RecordBatch], run: str, format: str = "parquet") -> None:
+    with beam.Pipeline(LOCAL_RUNNER) as pipeline:
+        _ = pipeline | beam.Create(batches) | WriteRows(str(folder), format, SCHEMA, run)
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_a_new_run_replaces_the_last_one_and_nothing_else(tmp_path: Path) -> None:
+    write(tmp_path, [batch("a", "b"), batch("c")], "first")
+    (tmp_path / "notes.txt").write_text("mine")
+    (tmp_path / "part-of-a-plan.parquet").write_text("mine too")
+    write(tmp_path, [batch("d")], "second")
+    assert names(tmp_path) == ["_SUCCESS", "notes.txt", "part-00000-of-00001-second.parquet", "part-of-a-plan.parquet"]
+    table = pq.read_table(tmp_path / "part-00000-of-00001-second.parquet")
+    assert table.to_pylist() == [{"id": "d", "tags": ["d"]}]
+
+
+def test_parquet_is_zstd_with_the_schema_given(tmp_path: Path) -> None:
+    write(tmp_path, [batch("a")], "run")
+    [path] = tmp_path.glob("*.parquet")
+    assert pq.ParquetFile(path).metadata.row_group(0).column(0).compression == "ZSTD"
+    assert pq.read_schema(path).remove_metadata() == SCHEMA
+
+
+def test_no_rows_leave_a_file_with_the_columns(tmp_path: Path) -> None:
+    write(tmp_path, [], "run")
+    table = pq.read_table(tmp_path)
+    assert (table.num_rows, table.schema.names) == (0, ["id", "tags"])
+
+
+def test_ndjson(tmp_path: Path) -> None:
+    write(tmp_path, [batch("a"), batch("é")], "run", "ndjson")
+    [path] = tmp_path.glob("*.ndjson")
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    assert sorted(row["id"] for row in rows) == ["a", "é"]
+    assert rows[0]["tags"] == [rows[0]["id"]]
+
+
+def test_publishing_twice_is_publishing_once(tmp_path: Path) -> None:
+    """A runner may try the step again after it is done."""
+    folder = tmp_path / "_temporary" / "run"
+    folder.mkdir(parents=True)
+    (folder / "abc").write_text("rows")
+    publish = PublishFiles(str(tmp_path), "parquet", SCHEMA, "run")
+    first = list(publish.process(None, [str(folder / "abc")]))
+    assert list(publish.process(None, [str(folder / "abc")])) == first
+    assert names(tmp_path) == ["_SUCCESS", *first]
+    assert (tmp_path / first[0]).read_text() == "rows"
+
+
+def test_a_rename_that_fails_fails_the_job(tmp_path: Path) -> None:
+    publish = PublishFiles(str(tmp_path), "parquet", SCHEMA, "run")
+    with pytest.raises(OSError):
+        list(publish.process(None, [str(tmp_path / "_temporary" / "gone")]))
+    assert not (tmp_path / "_SUCCESS").exists()
+
+
+def test_a_killed_job_leaves_the_last_output_whole(tmp_path: Path) -> None:
+    write(tmp_path, [batch("old")], "first")
+    before = names(tmp_path)
+    script = """
+        import os, signal
+        import apache_beam as beam
+        from pathlib import Path
+        from pipelines.write import WriteRows
+        from tests.pipelines.test_write import LOCAL_RUNNER, SCHEMA, batch
+
+        def rows(number):
+            if number == 50:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return batch(f"new {number}")
+
+        with beam.Pipeline(LOCAL_RUNNER) as pipeline:
+            pipeline | beam.Create(range(100)) | beam.Map(rows) | WriteRows(FOLDER, "parquet", SCHEMA, "killed")
+    """
+    code = textwrap.dedent(script).replace("FOLDER", repr(str(tmp_path)))
+    done = subprocess.run([sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": "."}, capture_output=True)
+    assert done.returncode == -signal.SIGKILL
+    assert [name for name in names(tmp_path) if name != "_temporary"] == before
+    assert pq.read_table(tmp_path).column("id").to_pylist() == ["old"]
+    write(tmp_path, [batch("newest")], "third")
+    assert names(tmp_path) == ["_SUCCESS", "part-00000-of-00001-third.parquet"]
