@@ -18,7 +18,7 @@ $(READY): requirements.lock pyproject.toml
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
 	@touch $@
 
-demo: $(READY) ## Sorts 300 support tickets on the embedded model and shows the rows.
+demo: $(READY) ## Sorts 210 support tickets on the embedded model and shows the rows.
 	@$(BIN)/classer run configs/demo.yaml --preview 12
 
 lint: $(READY) ## ruff and mypy.

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+import logging
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 import yaml
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
+from rich.text import Text
 
 from classer_core.errors import JobError, ModelLoadError, RecordError, TooManyFailuresError
 
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
 
 EXIT_WRONG_JOB, EXIT_TOO_MANY_FAILURES = 2, 3
 
-app = typer.Typer(help="Bulk classification on Apache Beam.", no_args_is_help=True, add_completion=False)
+app = typer.Typer(help="Bulk classification on Apache Beam.", no_args_is_help=True, pretty_exceptions_enable=False)
 out = Console()
 err = Console(stderr=True)
 
@@ -43,6 +45,7 @@ def run(
     """
     from pipelines.job import load_job
 
+    _drop_noise()
     try:
         job = load_job(job_file, overrides or [])
         from runners.local import run_job
@@ -57,7 +60,10 @@ def run(
         err.print(str(error), style="red", markup=False)
         raise typer.Exit(EXIT_TOO_MANY_FAILURES) from error
     if preview:
-        _show_rows(summary.output, preview)
+        from runners.preview import preview as first_rows
+
+        out.print(first_rows(job, preview))
+        out.print()
     _show_summary(summary)
 
 
@@ -105,15 +111,21 @@ def classify(
         for result in response.results:
             print(json.dumps(asdict(result), default=str, ensure_ascii=False))
         return
-    table = Table("text", "label", "confidence", "tokens", box=None, pad_edge=False)
+    table = Table(Column("text", no_wrap=True, max_width=48), "label", "confidence", "tokens", box=None, pad_edge=False)
     for text, result in zip(given, response.results, strict=True):
+        shown = Text(" ".join(text.split()))  # Text, not str: what stands in it is not markup
         if isinstance(result, Result):
             chosen = [item.label for item in result.labels] if result.labels is not None else [result.label or ""]
             confidence = "" if result.confidence is None else f"{result.confidence:.4f}"
-            table.add_row(_one_line(text), ", ".join(chosen), confidence, str(result.tokens))
+            table.add_row(shown, Text(", ".join(chosen)), confidence, str(result.tokens))
         else:
-            table.add_row(_one_line(text), f"({result.code})", "", "")
+            table.add_row(shown, Text(f"({result.code})"), "", "")
     out.print(table)
+
+
+def _drop_noise() -> None:
+    """Beam warns of Google's libraries, which a job without them does not need."""
+    logging.getLogger().addFilter(lambda record: "apitools not found" not in record.getMessage())
 
 
 def _mapping(path: Path) -> dict[str, str]:
@@ -130,18 +142,6 @@ def _stop_wrong_job(error: JobError) -> None:
     for problem in error.problems:
         err.print(str(problem), style="red", markup=False, soft_wrap=True)
     raise typer.Exit(EXIT_WRONG_JOB) from error
-
-
-def _show_rows(folder: str, count: int) -> None:
-    """The first result rows, and where all of them are."""
-    from runners.preview import first_rows
-
-    rows: list[dict[str, Any]] = first_rows(folder, count)
-    table = Table("id", "text", "label", "confidence", box=None, pad_edge=False)
-    for row in rows:
-        table.add_row(row["id"], _one_line(row["text"]), row["label"], f"{row['confidence']:.2f}")
-    out.print(table)
-    out.print()
 
 
 def _show_summary(summary: RunSummary) -> None:
@@ -162,11 +162,6 @@ def _show_summary(summary: RunSummary) -> None:
     out.print(f"results   {summary.output}", markup=False, highlight=False, soft_wrap=True)
     if summary.failures:
         out.print(f"failures  {summary.failures_path}", markup=False, highlight=False, soft_wrap=True)
-
-
-def _one_line(text: str, width: int = 60) -> str:
-    line = " ".join(text.split())
-    return line if len(line) <= width else line[: width - 1] + "…"
 
 
 if __name__ == "__main__":

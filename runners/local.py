@@ -18,7 +18,8 @@ from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from classer_core.errors import TooManyFailuresError
+from classer_core.classifiers import shown
+from classer_core.errors import JobError, Problem, TooManyFailuresError
 from classer_core.hardware import available_cores
 from classer_core.models import Model, load_model
 from pipelines import progress
@@ -67,19 +68,22 @@ def run_job(
         load: loads the model, instead of the job's `model:`.
 
     Raises:
-        JobError: no file, or a column that is not there.
+        JobError: no file, a column that is not there, or no such runner.
         ModelLoadError: the model can't be loaded (local runs: before any record is read).
         TooManyFailuresError: all rows are written, but too many are failures.
     """
     options = PipelineOptions([f"--runner={LOCAL_RUNNER if runner == 'local' else runner}", *beam_args])
+    try:
+        pipeline = beam.Pipeline(options=options)
+    except ValueError as error:
+        message = str(error).rstrip(".")
+        raise JobError([Problem("--runner", shown(runner), message, "Without it a job runs here.")]) from error
     columns = source_columns(job)
-    threads = threads_per_process(options)
     if load is None:
-        load = partial(load_model, job.model, threads)
+        load = partial(load_model, job.model, threads_per_process(options))
         if runner == "local":
             load()  # errors come before any record is read; the worker, in this process, gets the same model
     start = time.perf_counter()
-    pipeline = beam.Pipeline(options=options)
     build(pipeline, job, columns, run_name(), str(folder), load)
     total = _rows_known(job)
     with _progress_bar(console, total):

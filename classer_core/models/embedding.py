@@ -216,8 +216,8 @@ def _weights_digest(model: SentenceTransformer) -> str:
 def _load_message(name: str, error: Exception) -> str:
     reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
     return (
-        f"model {name!r} can't be loaded: {reason}. Give 'embedded', the folder of a sentence-transformers model, "
-        "or its Hugging Face id (needs the hub within reach, or the model in the hub's cache)."
+        f"model {name!r} can't be loaded: {reason.rstrip('.')}. Give 'embedded', the folder of a sentence-transformers "
+        "model, or its Hugging Face id (needs the hub within reach, or the model in the hub's cache)."
     )
 
 

