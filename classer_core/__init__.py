@@ -5,30 +5,44 @@ import classer_core as classer
 classer.classify(text="We need pricing for 500 users", labels=["hot", "warm", "cold"]).label
 """
 
-from classer_core.api import BatchResponse, classify, classify_batch
-from classer_core.classifiers import Classifier
-from classer_core.engine import Engine
-from classer_core.errors import ClasserError, FailureCode, JobError, ModelLoadError, RecordError, TooManyFailuresError
-from classer_core.models import Model, Scores, load_model
-from classer_core.records import Failure, LabelConfidence, Record, Result
+import importlib
+from typing import TYPE_CHECKING, Any
 
-__all__ = [
-    "BatchResponse",
-    "ClasserError",
-    "Classifier",
-    "Engine",
-    "Failure",
-    "FailureCode",
-    "JobError",
-    "LabelConfidence",
-    "Model",
-    "ModelLoadError",
-    "Record",
-    "RecordError",
-    "Result",
-    "Scores",
-    "TooManyFailuresError",
-    "classify",
-    "classify_batch",
-    "load_model",
-]
+if TYPE_CHECKING:
+    from classer_core.api import BatchResponse as BatchResponse
+    from classer_core.api import classify as classify
+    from classer_core.api import classify_batch as classify_batch
+    from classer_core.classifiers import Classifier as Classifier
+    from classer_core.engine import Engine as Engine
+    from classer_core.errors import ClasserError as ClasserError
+    from classer_core.errors import FailureCode as FailureCode
+    from classer_core.errors import JobError as JobError
+    from classer_core.errors import ModelLoadError as ModelLoadError
+    from classer_core.errors import RecordError as RecordError
+    from classer_core.errors import TooManyFailuresError as TooManyFailuresError
+    from classer_core.models import Model as Model
+    from classer_core.models import Scores as Scores
+    from classer_core.models import load_model as load_model
+    from classer_core.records import Failure as Failure
+    from classer_core.records import LabelConfidence as LabelConfidence
+    from classer_core.records import Record as Record
+    from classer_core.records import Result as Result
+
+# Loaded when first used: the sandboxed parsers are a part of this package, and need none of it.
+_MODULES = {
+    "api": ["BatchResponse", "classify", "classify_batch"],
+    "classifiers": ["Classifier"],
+    "engine": ["Engine"],
+    "errors": ["ClasserError", "FailureCode", "JobError", "ModelLoadError", "RecordError", "TooManyFailuresError"],
+    "models": ["Model", "Scores", "load_model"],
+    "records": ["Failure", "LabelConfidence", "Record", "Result"],
+}
+_HOMES = {name: module for module, names in _MODULES.items() for name in names}
+
+__all__ = sorted(_HOMES, key=lambda name: (name.islower(), name))
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)

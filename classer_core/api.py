@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from classer_core.classifiers import Classifier
-from classer_core.engine import Engine
+from classer_core.engine import load_engine
 from classer_core.errors import RecordError
-from classer_core.models import EMBEDDED, load_model
+from classer_core.models import EMBEDDED
 from classer_core.records import Failure, Record, Result
 from classer_core.requests import checked_text
 
@@ -82,5 +82,5 @@ def _classify(texts: Sequence[str], classifier: Classifier, model: str) -> list[
             records.append(Record(str(position), checked_text(text), classifier))
         except RecordError as error:
             outcomes.append(Failure.of(error, str(position), "read"))
-    outcomes += Engine(load_model(model)).classify(records)
+    outcomes += load_engine(model, EMBEDDED, "fail").classify(records)
     return sorted(outcomes, key=lambda outcome: int(outcome.id))

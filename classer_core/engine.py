@@ -2,51 +2,87 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Sequence
+from functools import lru_cache
 
 from classer_core.classifiers import Classifier
+from classer_core.contents import Content, Look, Page
+from classer_core.documents.expander import Expander
 from classer_core.errors import FailureCode, RecordError
-from classer_core.models import Model, Scores
+from classer_core.models import Model, Scores, load_model
+from classer_core.models.combined import CombinedModel
+from classer_core.models.visual import VisualModel, load_visual_model
 from classer_core.records import Failure, Outcome, Record, Result
 from classer_core.scoring import above_threshold, choose
 
 # Scored when every record of a batch failed: a model that can't read this either is broken, not the records.
-PROBE_TEXT, PROBE_CLASSIFIER = "hello", Classifier(("greeting",))
+PROBE_CONTENT, PROBE_CLASSIFIER = Content([Page("text", "hello")]), Classifier(("greeting",))
 
 
 class Engine:
-    """Classifies records with one model.
+    """Classifies records, text and attachments, with one set of models. Safe to be used by several threads.
 
     Args:
         model: what scores texts against labels.
+        visual: what makes something of pixels; None reads no pixels.
+        truncate: whether of a long document the first pages are read, instead of failing it.
     """
 
-    def __init__(self, model: Model) -> None:
-        self.model = model
+    def __init__(self, model: Model, visual: VisualModel | None = None, truncate: bool = False) -> None:
+        self.model = CombinedModel(model, visual)
+        self._look = visual.look if visual is not None else Look.nothing()
+        self._truncate = truncate
+        self._lock = threading.Lock()
+        self._expander: Expander | None = None
 
     def classify(self, records: Sequence[Record]) -> list[Outcome]:
-        """One outcome per record, in the same order.
+        """One outcome per record, in the same order. Attachments must have their bytes.
 
         A record that breaks the model fails alone, with `model_failed`.
 
         Raises:
             Exception: the model fails whatever it is given.
         """
-        if not records:
-            return []
+        outcomes: list[Outcome | None] = [None] * len(records)
+        expanded: list[tuple[int, Content, float]] = []
+        for position, (content, expand_ms) in enumerate(self._expand(records)):
+            if isinstance(content, RecordError):
+                outcomes[position] = Failure.of(content, records[position].id, "expand")
+            else:
+                expanded.append((position, content, expand_ms))
         start = time.perf_counter()
-        scored = self._score(records)
+        classifiers = [records[position].classifier for position, _, _ in expanded]
+        scored = self._score([content for _, content, _ in expanded], classifiers)
         elapsed_ms = (time.perf_counter() - start) * 1000
         tokens = sum(scores.tokens for scores in scored if isinstance(scores, Scores))
+        for (position, content, expand_ms), scores in zip(expanded, scored, strict=True):
+            record = records[position]
+            if isinstance(scores, RecordError):
+                outcomes[position] = Failure.of(scores, record.id, "classify")
+            else:
+                share_ms = elapsed_ms * scores.tokens / max(tokens, 1)
+                outcomes[position] = self._result(record, content, scores, record.fetch_ms + expand_ms + share_ms)
+        return [outcome for outcome in outcomes if outcome is not None]
+
+    def _expand(self, records: Sequence[Record]) -> list[tuple[Content | RecordError, float]]:
+        """The content of each record, and its share of the time that expanding took."""
+        attached = [record for record in records if record.attachments]
+        if not attached:
+            return [(Content([Page("text", record.text)]), 0.0) for record in records]
+        with self._lock:
+            if self._expander is None:
+                self._expander = Expander(self._look, self._truncate)
+        start = time.perf_counter()
+        found = iter(self._expander.expand(attached))
+        share_ms = (time.perf_counter() - start) * 1000 / len(attached)
         return [
-            Failure.of(scores, record.id, "classify")
-            if isinstance(scores, RecordError)
-            else self._result(record, scores, elapsed_ms * scores.tokens / max(tokens, 1))
-            for record, scores in zip(records, scored, strict=True)
+            (next(found), share_ms) if record.attachments else (Content([Page("text", record.text)]), 0.0)
+            for record in records
         ]
 
-    def _result(self, record: Record, scores: Scores, latency_ms: float) -> Result:
+    def _result(self, record: Record, content: Content, scores: Scores, latency_ms: float) -> Result:
         classifier = record.classifier
         if classifier.mode == "multi":
             label, labels = None, above_threshold(scores.values, classifier)
@@ -60,29 +96,48 @@ class Engine:
             labels=labels,
             confidence=confidence,
             tokens=scores.tokens,
-            visual_tokens=None,
+            visual_tokens=scores.visual_tokens,
             latency_ms=round(latency_ms, 3),
             cached=False,
             classifier=classifier.name,
-            model=self.model.id,
-            coverage=scores.coverage,
+            model=self.model.id_for(scores),
+            coverage=round(content.coverage, 4),
+            evidence=content.pages[scores.strongest].place if record.attachments else None,
         )
 
-    def _score(self, records: Sequence[Record]) -> list[Scores | RecordError]:
-        scored = self._score_halving(records)
-        if all(isinstance(scores, RecordError) and scores.code == FailureCode.MODEL_FAILED for scores in scored):
-            self.model.score([PROBE_TEXT], [PROBE_CLASSIFIER])
+    def _score(self, contents: Sequence[Content], classifiers: Sequence[Classifier]) -> list[Scores | RecordError]:
+        scored = self._score_halving(contents, classifiers)
+        failed = [isinstance(scores, RecordError) and scores.code == FailureCode.MODEL_FAILED for scores in scored]
+        if failed and all(failed):
+            self.model.score([PROBE_CONTENT], [PROBE_CLASSIFIER])
         return scored
 
-    def _score_halving(self, records: Sequence[Record]) -> list[Scores | RecordError]:
-        """Scores of all records; where the model raises, halves are tried until the record at fault is alone."""
+    def _score_halving(
+        self, contents: Sequence[Content], classifiers: Sequence[Classifier]
+    ) -> list[Scores | RecordError]:
+        """Scores of all contents; where the model raises, halves are tried until the one at fault is alone."""
+        if not contents:
+            return []
         try:
-            return self.model.score([record.text for record in records], [record.classifier for record in records])
+            return self.model.score(contents, classifiers)
         except MemoryError:
             raise
         except Exception as error:  # whatever a model raises on a record is that record's failure
-            if len(records) == 1:
+            if len(contents) == 1:
                 message = f"the model could not read this record: {type(error).__name__}: {str(error)[:200]}"
                 return [RecordError(FailureCode.MODEL_FAILED, message)]
-        middle = len(records) // 2
-        return self._score_halving(records[:middle]) + self._score_halving(records[middle:])
+        middle = len(contents) // 2
+        first = self._score_halving(contents[:middle], classifiers[:middle])
+        return first + self._score_halving(contents[middle:], classifiers[middle:])
+
+
+@lru_cache(maxsize=2)
+def load_engine(model: str, visual_model: str, page_overflow: str, threads: int | None = None) -> Engine:
+    """What a job names in, the engine out; one copy per process.
+
+    Raises:
+        ModelLoadError: a model can't be loaded.
+    """
+    text_model = load_model(model, threads)
+    visual = load_visual_model(visual_model, text_model, threads)
+    return Engine(text_model, visual, truncate=page_overflow == "truncate")

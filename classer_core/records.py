@@ -11,6 +11,7 @@ from typing import Any
 import pyarrow as pa
 
 from classer_core.classifiers import Classifier
+from classer_core.contents import Attachment
 from classer_core.errors import FailureCode, RecordError
 
 REQUEST_FIELDS = (
@@ -41,6 +42,8 @@ class Record:
     classifier: Classifier
     priority: str = "standard"
     cache: bool = True
+    attachments: tuple[Attachment, ...] = ()
+    fetch_ms: float = 0.0
 
 
 @dataclass(slots=True)
@@ -57,7 +60,7 @@ class Result:
 
     `confidence` 0-1 with 4 decimals (multi: of the best label, None if none is above the threshold).
     `tokens` counts what the model read of this record, special tokens included, padding not.
-    `coverage` is the share of the content's tokens that was read.
+    `coverage` is the share of the content that was read. `evidence` is the page or picture that weighed most.
     """
 
     id: str
@@ -71,6 +74,7 @@ class Result:
     classifier: str
     model: str
     coverage: float
+    evidence: str | None = None
 
 
 @dataclass(slots=True)
@@ -108,6 +112,7 @@ RESULT_SCHEMA = pa.schema(
         pa.field("classifier", pa.string(), nullable=False),
         pa.field("model", pa.string(), nullable=False),
         pa.field("coverage", pa.float64(), nullable=False),
+        pa.field("evidence", pa.string()),
     ]
 )
 

@@ -10,12 +10,13 @@ from typing import Any
 import orjson
 
 from classer_core.classifiers import Classifier, is_clean, shown
+from classer_core.contents import MAX_IMAGES, Attachment
 from classer_core.errors import FailureCode, RecordError
 from classer_core.records import PRIORITIES, Record
 
 CLASSIFIER_FIELDS = ("labels", "descriptions", "examples", "text_type", "mode", "threshold")
 JSON_FIELDS = ("labels", "descriptions", "examples")
-UNSUPPORTED_FIELDS = ("image", "file", "classifier")
+UNSUPPORTED_FIELDS = ("classifier",)
 DISTINCT_CLASSIFIERS_CACHED = 4_096
 TEXT_CHARS_SHOWN = 80
 
@@ -76,12 +77,14 @@ class RequestParser:
         classifier = self._own_classifier(own) if own else self._classifier
         if isinstance(classifier, RecordError):
             raise classifier
+        attachments = attachments_of(given.get("image"), given.get("file")) if given else ()
         return Record(
             id=record_id,
-            text=checked_text(text),
+            text="" if attachments and _is_blank(text) else checked_text(text),
             classifier=classifier,
             priority=_priority(given["priority"]) if "priority" in given else self._priority,
             cache=_cache(given["cache"]) if "cache" in given else self._cache,
+            attachments=attachments,
         )
 
     def _own_classifier(self, own: dict[str, Any]) -> Classifier:
@@ -125,6 +128,35 @@ def checked_text(value: Any) -> str:
     return value
 
 
+def attachments_of(image: Any = None, file: Any = None) -> tuple[Attachment, ...]:
+    """A record's `image` (one or a list) and `file` in, its attachments out.
+
+    Raises:
+        RecordError: another type, or more than 20 images.
+    """
+    images = image if isinstance(image, list | tuple) else [] if image is None else [image]
+    if len(images) > MAX_IMAGES:
+        message = f"a record has at most {MAX_IMAGES} images, got {len(images)}"
+        raise RecordError(FailureCode.TOO_MANY_IMAGES, message, "image")
+    found = [Attachment("image", number, _source(value, "image")) for number, value in enumerate(images, start=1)]
+    if file is not None:
+        found.append(Attachment("file", 1, _source(file, "file")))
+    return tuple(found)
+
+
+def _is_blank(text: Any) -> bool:
+    return text is None or (isinstance(text, str) and not text.strip())
+
+
+def _source(value: Any, field: str) -> str | bytes:
+    if isinstance(value, Mapping):  # how Hugging Face datasets keep pictures in Parquet
+        value = value.get("bytes") or value.get("path")
+    if not isinstance(value, str | bytes) or not value or (isinstance(value, str) and not is_clean(value)):
+        code = FailureCode.IMAGE_INVALID if field == "image" else FailureCode.FILE_INVALID
+        raise RecordError(code, f"{field} is a URL, base64, a path or bytes, got {shown(value)}", field)
+    return value
+
+
 def _priority(value: Any) -> str:
     if value not in PRIORITIES:
         message = f"priority is {' or '.join(PRIORITIES)}, got {shown(value)}"
@@ -150,7 +182,7 @@ def _as_mapping(value: Any) -> Any:
 def _from_text(name: str, value: Any) -> Any:
     """A CSV cell as the value its field wants; left as it is when it is none, for the check to name it."""
     try:
-        if name in JSON_FIELDS:
+        if name in JSON_FIELDS or (name == "image" and value.startswith("[")):
             return json.loads(value)
         if name == "threshold":
             return float(value)

@@ -16,6 +16,7 @@ import orjson
 import pyarrow as pa
 
 from classer_core.errors import RecordError
+from classer_core.fetching.rules import redacted, scheme_of
 from classer_core.records import (
     RESULT_SCHEMA,
     Failure,
@@ -32,6 +33,8 @@ CHUNK_ROWS = 1_024
 CHUNK_BYTES = 8 << 20
 # A failure row keeps the whole original record, but for strings longer than this.
 KEPT_CHARS = 100_000
+KEPT_SOURCE_CHARS = 2_000
+ATTACHED = ("image", "file")
 
 
 @dataclass
@@ -46,7 +49,8 @@ class SourceChunk:
     def original(self, row: int) -> dict[str, Any]:
         """A row's request fields and passed columns, for its failure."""
         given = {name: values[row] for name, values in self.fields.items()}
-        return given | row_values(self.rows, row)
+        shown = {name: _shown_source(given[name]) for name in ATTACHED if given.get(name) is not None}
+        return given | row_values(self.rows, row) | shown
 
 
 @dataclass
@@ -63,7 +67,24 @@ class Chunk:
     def original(self, row: int) -> dict[str, Any]:
         """A record's text and passed columns, for its failure."""
         record = self.records[row]
-        return {"id": record.id, "text": record.text} | row_values(self.rows, row)
+        attached = {item.place: _shown_source(item.source) for item in record.attachments}
+        return {"id": record.id, "text": record.text} | row_values(self.rows, row) | attached
+
+    def part(self, start: int, end: int) -> Chunk:
+        """Some of the records; the first part takes the failures along."""
+        return Chunk(self.records[start:end], self.rows.slice(start, end - start), self.failures if start == 0 else [])
+
+    def without(self, errors: Mapping[int, RecordError], stage: str) -> Chunk:
+        """The chunk with the records at these positions moved to the failures."""
+        if not errors:
+            return self
+        good = [row for row in range(len(self)) if row not in errors]
+        failures = [
+            Failure.of(error, self.records[row].id, stage, record_json(self.original(row)))
+            for row, error in errors.items()
+        ]
+        rows = self.rows.take(pa.array(good, pa.int32()))
+        return Chunk([self.records[row] for row in good], rows, self.failures + failures)
 
 
 @dataclass
@@ -133,6 +154,20 @@ def row_values(rows: pa.RecordBatch, row: int) -> dict[str, Any]:
 def record_json(original: Mapping[str, Any]) -> str:
     """A record as JSON; strings too long to keep are cut, with their length and digest."""
     return orjson.dumps(_kept(dict(original)), default=str, option=orjson.OPT_NON_STR_KEYS).decode()
+
+
+def _shown_source(value: Any) -> Any:
+    """A picture or document as a failure row keeps it: no secrets of a URL, no megabytes of base64."""
+    if isinstance(value, list | tuple):
+        return [_shown_source(item) for item in value]
+    if isinstance(value, str):
+        return redacted(value) if scheme_of(value) != "data" and len(value) <= KEPT_SOURCE_CHARS else _digest(value)
+    return value
+
+
+def _digest(text: str) -> str:
+    digest = hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()
+    return f"{text[:64]}… [{len(text)} characters, sha256 {digest}]"
 
 
 def _row_id(chunk: SourceChunk, row: int, error: RecordError) -> str:

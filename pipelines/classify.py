@@ -12,7 +12,6 @@ from apache_beam.metrics import Metrics
 from apache_beam.ml.inference.base import ModelHandler, RunInference
 
 from classer_core.engine import Engine
-from classer_core.models import Model
 from classer_core.records import Outcome, Result
 from pipelines import progress
 from pipelines.chunks import Chunk, ClassifiedChunk, settle
@@ -26,10 +25,10 @@ class ClassifyRecords(beam.PTransform[Any, Any]):
     Bounded or not. Records that the model can't take are in their chunk's failures.
 
     Args:
-        load: loads the model; called once per worker, so it must be picklable.
+        load: loads the engine; called once per worker, so it must be picklable.
     """
 
-    def __init__(self, load: Callable[[], Model]) -> None:
+    def __init__(self, load: Callable[[], Engine]) -> None:
         super().__init__()
         self._load = load
 
@@ -41,7 +40,7 @@ class ClassifyRecords(beam.PTransform[Any, Any]):
 class ChunkHandler(ModelHandler[Any, Any, Engine]):
     """Beam's view of the engine. A chunk is already a batch: Beam's batching would only put lists around it."""
 
-    def __init__(self, load: Callable[[], Model]) -> None:
+    def __init__(self, load: Callable[[], Engine]) -> None:
         super().__init__()
         self._load = load
         self._records = Metrics.counter(NAMESPACE, "records")
@@ -52,8 +51,8 @@ class ChunkHandler(ModelHandler[Any, Any, Engine]):
         self._model_ms = Metrics.distribution(NAMESPACE, "model_ms")
 
     def load_model(self) -> Engine:
-        """The engine on its model."""
-        return Engine(self._load())
+        """The engine, with its models."""
+        return self._load()
 
     def run_inference(
         self, batch: Sequence[Any], model: Engine, inference_args: dict[str, Any] | None = None

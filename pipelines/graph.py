@@ -1,7 +1,7 @@
 """The whole program on one screen.
 
-ReadRecords -> ClassifyRecords -> results  -> WriteRows
-                               -> failures -> WriteRows
+ReadRecords -> FetchContents -> ClassifyRecords -> results  -> WriteRows
+                                                -> failures -> WriteRows
 """
 
 from __future__ import annotations
@@ -11,10 +11,11 @@ from typing import Any
 
 import apache_beam as beam
 
-from classer_core.models import Model
+from classer_core.engine import Engine
 from classer_core.records import FAILURE_SCHEMA
 from pipelines.chunks import ClassifiedChunk, output_schema
 from pipelines.classify import ClassifyRecords
+from pipelines.fetch import FetchContents
 from pipelines.job import Job
 from pipelines.read import ReadRecords
 from pipelines.readers import Columns
@@ -29,7 +30,7 @@ def build(
     columns: Columns,
     run: str,
     folder: str,
-    load: Callable[[], Model],
+    load: Callable[[], Engine],
 ) -> None:
     """Adds a job's steps to a pipeline.
 
@@ -39,11 +40,12 @@ def build(
         columns: what the job takes from its source (`source_columns(job)`).
         run: name of this run, in letters, digits and underscores.
         folder: file names in ids are relative to it.
-        load: loads the model; called once per worker process, so it must be picklable.
+        load: loads the engine; called once per worker process, so it must be picklable.
     """
     classified = (
         pipeline
         | "ReadRecords" >> ReadRecords(job, columns, folder)
+        | "FetchContents" >> beam.ParDo(FetchContents(job.fetch_rules(folder), job.source.format == "documents"))
         | "ClassifyRecords" >> ClassifyRecords(load)
         | "Outcomes" >> beam.ParDo(split_outcomes).with_outputs(FAILURES, main="results")
     )

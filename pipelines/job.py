@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from classer_core.classifiers import shown
 from classer_core.errors import JobError, Problem, RecordError
+from classer_core.fetching.rules import FetchRules
 from classer_core.records import REQUEST_FIELDS
 from classer_core.requests import CLASSIFIER_FIELDS, RequestParser
 
@@ -31,7 +32,7 @@ class Source(_Section):
     besides `id` and `text`.
     """
 
-    format: Literal["ndjson", "csv", "parquet"]
+    format: Literal["ndjson", "csv", "parquet", "documents"]
     path: Annotated[tuple[str, ...], Field(min_length=1)]
     columns: dict[str, str] | None = None
     delimiter: Annotated[str, Field(min_length=1, max_length=1)] = ","  # of CSV
@@ -77,6 +78,11 @@ class Job(_Section):
     priority: Literal["standard", "fast"] = "standard"
     cache: bool = True
     model: Annotated[str, Field(min_length=1)] = "embedded"
+    visual_model: Annotated[str, Field(min_length=1)] = "embedded"
+    page_overflow: Literal["fail", "truncate"] = "fail"
+    allow_paths: list[str] = []
+    allow_hosts: list[str] = []
+    allow_http: bool = False
     failures: str | None = None
     passthrough: bool | list[str] = True
     max_failure_ratio: Annotated[float, Field(ge=0, le=1, strict=False)] = 1.0
@@ -85,6 +91,10 @@ class Job(_Section):
     def failures_path(self) -> str:
         """The folder of the failure rows."""
         return self.failures or self.output.path.rstrip("/") + "-failures"
+
+    def fetch_rules(self, folder: str) -> FetchRules:
+        """What records of this job may reach; their relative paths start at `folder`."""
+        return FetchRules(tuple(self.allow_paths), tuple(self.allow_hosts), self.allow_http, folder)
 
     @property
     def request_defaults(self) -> dict[str, Any]:
@@ -172,7 +182,8 @@ def _with_absolute_paths(job: Job, folder: Path) -> Job:
     source = job.source.model_copy(update={"path": tuple(map(absolute, job.source.path))})
     output = job.output.model_copy(update={"path": absolute(job.output.path)})
     failures = absolute(job.failures) if job.failures else None
-    return job.model_copy(update={"source": source, "output": output, "failures": failures})
+    allowed = [absolute(path) for path in job.allow_paths]
+    return job.model_copy(update={"source": source, "output": output, "failures": failures, "allow_paths": allowed})
 
 
 def _classifier_problems(job: Job, file: Path) -> list[Problem]:

@@ -20,6 +20,9 @@ from pipelines.storage import find_files, is_compressed, open_file
 
 # Files looked at for their columns; what differs in later ones is handled row by row, or fails the file.
 SCHEMA_FILES = 20
+# Files of one record each that travel together.
+DOCUMENTS_TOGETHER = 64
+CONTENT_FIELDS = {"text", "image", "file"}
 
 
 def source_columns(job: Job) -> Columns:
@@ -33,6 +36,8 @@ def source_columns(job: Job) -> Columns:
     if not files:
         paths = ", ".join(source.path)
         raise JobError([Problem("source.path", paths, "matches no file", "Correct the path or the pattern.")])
+    if source.format == "documents":
+        return Columns({}, pa.schema([]))
     reader = reader_for(source)
     schemas, reasons = [], []
     for path in list(files)[:SCHEMA_FILES]:
@@ -72,9 +77,9 @@ def _columns(job: Job, schema: pa.Schema) -> Columns:
         for field in REQUEST_FIELDS
         if (column := job.source.column_of(field)) is not None and column in schema.names
     }
-    if "text" not in fields and not problems:
+    if not fields.keys() & CONTENT_FIELDS and not problems:
         column = job.source.column_of("text") or "text"
-        remedy = f"Name it in source.columns.text; the source has: {known}."
+        remedy = f"Name a column in source.columns.text, .image or .file; the source has: {known}."
         problems.append(Problem("source.columns.text", column, "is no column of the source", remedy))
     elif "text" in fields and not _is_text(type_ := schema.field(fields["text"]).type):
         remedy = "Name a column of strings in source.columns.text."
@@ -82,7 +87,9 @@ def _columns(job: Job, schema: pa.Schema) -> Columns:
     if problems:
         raise JobError(problems)
     if job.passthrough is True:
-        return Columns(fields, schema)
+        # Pictures and documents are kept where they are; only a job that names their columns copies them.
+        content = {fields.get("image"), fields.get("file")}
+        return Columns(fields, pa.schema([item for item in schema if item.name not in content]))
     return Columns(fields, pa.schema([schema.field(name) for name in wanted]))
 
 
@@ -106,17 +113,46 @@ class ReadRecords(beam.PTransform[Any, Any]):
         self._folder = folder
 
     def expand(self, pbegin: Any) -> Any:
-        """Files, then their parts, then the rows of each part."""
-        return (
+        """Files, then their parts, then the rows of each part; of documents, some files at a time."""
+        files = (
             pbegin
             | "Patterns" >> beam.Create(list(self._job.source.path), reshuffle=False)
             | "Match" >> fileio.MatchAll(fileio.EmptyMatchTreatment.ALLOW)
             | "Sizes" >> beam.Map(lambda found: (found.path, found.size_in_bytes))
             | "EachOnce" >> beam.Distinct()
+        )
+        if self._job.source.format == "documents":
+            return (
+                files
+                | "Together" >> beam.BatchElements(DOCUMENTS_TOGETHER, DOCUMENTS_TOGETHER)
+                | "Spread" >> beam.Reshuffle()
+                | "Records" >> beam.ParDo(ListDocuments(self._job, self._folder))
+            )
+        return (
+            files
             | "Split" >> beam.ParDo(SplitFile(self._job))
             | "Spread" >> beam.Reshuffle()
             | "Read" >> beam.ParDo(ReadPart(self._job, self._columns, self._folder))
         )
+
+
+class ListDocuments(beam.DoFn):
+    """Some (path, size) in, a chunk with one record for each file out; its id is its path."""
+
+    def __init__(self, job: Job, folder: str) -> None:
+        self._job = job
+        self._folder = folder
+
+    def setup(self) -> None:
+        """Once per worker."""
+        self._parser = RequestParser(self._job.request_defaults)
+
+    def process(self, files: list[tuple[str, int]]) -> Iterable[Chunk]:
+        """The files' content is fetched by the next step."""
+        paths = sorted(path for path, _ in files)
+        names = [display_name(path, self._folder) for path in paths]
+        rows = pa.RecordBatch.from_struct_array(pa.array([{}] * len(paths), pa.struct([])))
+        yield check_requests(SourceChunk(names, {"file": paths}, rows), self._parser)
 
 
 class SplitFile(beam.DoFn):

@@ -24,15 +24,15 @@ def is_compressed(path: str) -> bool:
 
 
 @contextlib.contextmanager
-def open_file(path: str) -> Iterator[BinaryIO]:
-    """A file's content, decompressed by its name's ending.
+def open_file(path: str, as_it_is: bool = False) -> Iterator[BinaryIO]:
+    """A file's content, decompressed by its name's ending unless it is wanted as it is.
 
     Beam's own decompression takes a gzip file that was cut short for a whole one and so loses rows without a word;
     these readers raise.
     """
     file = FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED)
     try:
-        compression = infer_compression(path)
+        compression = None if as_it_is else infer_compression(path)
         yield cast(BinaryIO, file if compression is None else compr[compression](file, mode="rb"))
     finally:
         file.close()

@@ -19,9 +19,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from classer_core.classifiers import shown
+from classer_core.engine import Engine, load_engine
 from classer_core.errors import JobError, Problem, TooManyFailuresError
 from classer_core.hardware import available_cores
-from classer_core.models import Model, load_model
 from pipelines import progress
 from pipelines.classify import NAMESPACE
 from pipelines.graph import build
@@ -55,7 +55,7 @@ def run_job(
     runner: str = "local",
     beam_args: Sequence[str] = (),
     console: Console | None = None,
-    load: Callable[[], Model] | None = None,
+    load: Callable[[], Engine] | None = None,
 ) -> RunSummary:
     """Runs a job to its end and returns what it did; all rows are written then.
 
@@ -65,7 +65,7 @@ def run_job(
         runner: `local`, or the name of a Beam runner.
         beam_args: Beam's own pipeline options.
         console: where a progress bar goes; none without a terminal.
-        load: loads the model, instead of the job's `model:`.
+        load: loads the engine, instead of one with the job's models.
 
     Raises:
         JobError: no file, a column that is not there, or no such runner.
@@ -80,9 +80,9 @@ def run_job(
         raise JobError([Problem("--runner", shown(runner), message, "Without it a job runs here.")]) from error
     columns = source_columns(job)
     if load is None:
-        load = partial(load_model, job.model, threads_per_process(options))
+        load = partial(load_engine, job.model, job.visual_model, job.page_overflow, threads_per_process(options))
         if runner == "local":
-            load()  # errors come before any record is read; the worker, in this process, gets the same model
+            load()  # errors come before any record is read; the worker, in this process, gets the same engine
     start = time.perf_counter()
     build(pipeline, job, columns, run_name(), str(folder), load)
     total = _rows_known(job)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from classer_core import Classifier, Model, Scores
+from classer_core import Classifier, Engine, RecordError, Scores
 
 POISON = "poison"
 
@@ -14,16 +14,16 @@ class FakeModel:
 
     id = "fake"
 
-    def score(self, texts: Sequence[str], classifiers: Sequence[Classifier]) -> list[Scores]:
+    def score(self, texts: Sequence[Sequence[str]], classifiers: Sequence[Classifier]) -> list[Scores | RecordError]:
         """See `Model.score`."""
-        if POISON in texts:
+        if [POISON] in texts:
             raise RuntimeError("the model choked")
-        return [
-            Scores(np.array([text.count(label) for label in classifier.labels], np.float32), tokens=len(text.split()))
-            for text, classifier in zip(texts, classifiers, strict=True)
-        ]
+        return [self._count(" ".join(parts), classifier) for parts, classifier in zip(texts, classifiers, strict=True)]
+
+    def _count(self, text: str, classifier: Classifier) -> Scores:
+        return Scores(np.array([text.count(label) for label in classifier.labels], np.float32), len(text.split()))
 
 
-def load() -> Model:
+def load() -> Engine:
     """Loads by name, as workers do."""
-    return FakeModel()
+    return Engine(FakeModel())

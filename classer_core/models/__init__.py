@@ -21,11 +21,15 @@ EMBEDDED = "embedded"
 
 @dataclass(slots=True)
 class Scores:
-    """What a model makes of one text: `values` (n_labels,) float32, raw, in the order of the labels."""
+    """What is made of one content: `values` (n_labels,) float32, raw, in the order of the labels.
+
+    `strongest` is the part of the content that spoke most for the best label.
+    """
 
     values: npt.NDArray[np.float32]
     tokens: int
-    coverage: float = 1.0
+    strongest: int = 0
+    visual_tokens: int | None = None
 
 
 class Model(Protocol):
@@ -35,8 +39,8 @@ class Model(Protocol):
     def id(self) -> str:
         """Model id and the digest of what can change a score; written into every result."""
 
-    def score(self, texts: Sequence[str], classifiers: Sequence[Classifier]) -> list[Scores | RecordError]:
-        """Scores of each text for the labels of the classifier at the same position.
+    def score(self, texts: Sequence[Sequence[str]], classifiers: Sequence[Classifier]) -> list[Scores | RecordError]:
+        """Scores of each text, given in one or more parts, for the labels of the classifier at the same position.
 
         A text that this model can't take is a `RecordError` in its place. Anything raised concerns the whole call.
         """

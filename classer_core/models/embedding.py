@@ -53,7 +53,7 @@ class EmbeddingModel:
         self._label_tokenizer = Tokenizer(backend, window_tokens, prompts.get("query", ""))
         passage = prompts.get("document", prompts.get("passage", ""))
         self._text_tokenizer = Tokenizer(backend, window_tokens, passage)
-        self._label_vectors = lru_cache(maxsize=LABEL_VECTORS_CACHED)(self._embed_labels)
+        self.label_vectors = lru_cache(maxsize=LABEL_VECTORS_CACHED)(self._embed_labels)
         dtype = str(next(model.parameters()).dtype).removeprefix("torch.")
         self._id = f"{name}@{digest[:12]}-{dtype}"
 
@@ -70,7 +70,7 @@ class EmbeddingModel:
         torch.set_num_threads(threads or hardware.available_cores())
         device = hardware.best_device()
         path = embedded_folder() if name == EMBEDDED else name
-        with _quiet_loading():
+        with quiet_loading():
             try:
                 model = SentenceTransformer(
                     str(path),
@@ -84,7 +84,7 @@ class EmbeddingModel:
         if not hasattr(tokenizer, "backend_tokenizer"):
             raise ModelLoadError(_load_message(name, ValueError("it has no fast tokenizer (tokenizer.json)")))
         model.eval()
-        digest = EMBEDDED_SHA256 if name == EMBEDDED else _weights_digest(model)
+        digest = EMBEDDED_SHA256 if name == EMBEDDED else weights_digest(model)
         return cls(model, name, digest)
 
     @property
@@ -92,20 +92,32 @@ class EmbeddingModel:
         """`name@<digest of the weights>-<number format>`."""
         return self._id
 
-    def score(self, texts: Sequence[str], classifiers: Sequence[Classifier]) -> list[Scores | RecordError]:
+    def score(self, texts: Sequence[Sequence[str]], classifiers: Sequence[Classifier]) -> list[Scores | RecordError]:
         """Cosines of each text with its classifier's labels; see `Model.score`."""
-        windows = self._text_tokenizer.windows(texts)
-        vectors = self._embed([text_windows or [] for text_windows in windows])
+        windows = self._text_tokenizer.windows([part for parts in texts for part in parts])
+        sums = self._sum_windows([part_windows or [] for part_windows in windows])
         scores: list[Scores | RecordError] = []
-        for text_windows, vector, classifier in zip(windows, vectors, classifiers, strict=True):
-            if text_windows is None:
+        start = 0
+        for parts, classifier in zip(texts, classifiers, strict=True):
+            mine, end = windows[start : start + len(parts)], start + len(parts)
+            tokens = sum(len(window) for part in mine for window in part or [])
+            if any(part is None for part in mine) or tokens > MAX_TEXT_TOKENS:
                 message = f"the text has more than {MAX_TEXT_TOKENS:,} tokens: split it into several records"
                 scores.append(RecordError(FailureCode.TEXT_TOO_LONG, message, "text"))
-                continue
-            # One text at a time: a product over several could sum in another order, and then so would the answer.
-            values = self._label_vectors(classifier) @ vector
-            scores.append(Scores(values, tokens=sum(map(len, text_windows))))
+            else:
+                scores.append(self._score_parts(sums[start:end], tokens, classifier))
+            start = end
         return scores
+
+    def _score_parts(self, sums: Vectors, tokens: int, classifier: Classifier) -> Scores:
+        """One text's parts (n_parts, n_dimensions) in; they add up to the text's vector."""
+        labels = self.label_vectors(classifier)
+        # One text at a time: a product over several could sum in another order, and then so would the answer.
+        values = labels @ _unit(sums.sum(axis=0))
+        if len(sums) == 1:
+            return Scores(values, tokens)
+        towards_best = labels[values.argmax()] - labels.mean(axis=0)
+        return Scores(values, tokens, int((sums @ towards_best).argmax()))
 
     def embed(self, texts: Sequence[str]) -> Vectors:
         """Texts in, unit vectors (n_texts, n_dimensions) float32 out; texts of any length up to 1M tokens."""
@@ -131,7 +143,11 @@ class EmbeddingModel:
         return self._embed([windows or [] for windows in tokenizer.windows(texts)])
 
     def _embed(self, windows: Sequence[Sequence[TokenIds]]) -> Vectors:
-        """Windows of each text in, one unit vector a text out: its windows' mean, weighted by their tokens."""
+        """Windows of each text in, one unit vector a text out."""
+        return _unit(self._sum_windows(windows))
+
+    def _sum_windows(self, windows: Sequence[Sequence[TokenIds]]) -> Vectors:
+        """Windows of each text in, the sum of their vectors out, each weighted by its tokens."""
         owners = np.repeat(np.arange(len(windows)), [len(text_windows) for text_windows in windows])
         flat = [window for text_windows in windows for window in text_windows]
         total: Vectors | None = None
@@ -142,7 +158,7 @@ class EmbeddingModel:
                 total = np.zeros((len(windows), vectors.shape[1]), dtype=np.float32)
             weights = np.array([len(window) for window in part], dtype=np.float32)[:, None]
             np.add.at(total, owners[start : start + len(part)], vectors * weights)
-        return np.zeros((len(windows), 0), np.float32) if total is None else _unit(total)
+        return np.zeros((len(windows), 0), np.float32) if total is None else total
 
     def _forward(self, windows: Sequence[TokenIds]) -> Vectors:
         """(n_windows, n_dimensions) float32 unit vectors."""
@@ -202,7 +218,7 @@ def _unit(vectors: Vectors) -> Vectors:
     return unit
 
 
-def _weights_digest(model: SentenceTransformer) -> str:
+def weights_digest(model: SentenceTransformer) -> str:
     """The digest of all weights; name order, so that it does not depend on how they were stored."""
     import torch
 
@@ -222,7 +238,7 @@ def _load_message(name: str, error: Exception) -> str:
 
 
 @contextlib.contextmanager
-def _quiet_loading() -> Iterator[None]:
+def quiet_loading() -> Iterator[None]:
     """No progress bars and no hints of the libraries while loading: what matters is in the error."""
     from transformers.utils import logging as transformers_logging
 

@@ -24,7 +24,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from classer_core import Classifier, Model, Scores
+from classer_core import Classifier, Engine, Scores
 
 JOBS = [("parquet", 100_000), ("parquet", 2_000_000), ("ndjson", 100_000), ("ndjson", 2_000_000)]
 SAMPLE_S = 0.05
@@ -35,15 +35,15 @@ class InstantModel:
 
     id = "instant"
 
-    def score(self, texts: Sequence[str], classifiers: Sequence[Classifier]) -> list[Scores]:
+    def score(self, texts: Sequence[Sequence[str]], classifiers: Sequence[Classifier]) -> list[Scores]:
         """The first label, always."""
         values = np.array([0.5, 0.1, 0.1], dtype=np.float32)
         return [Scores(values, tokens=6) for _ in texts]
 
 
-def load() -> Model:
+def load() -> Engine:
     """Loads in no time."""
-    return InstantModel()
+    return Engine(InstantModel())
 
 
 def write_source(path: Path, rows: int) -> None:

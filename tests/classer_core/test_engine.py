@@ -28,7 +28,9 @@ def test_a_model_that_fails_on_everything_stops_the_job() -> None:
     class Broken:
         id = "broken"
 
-        def score(self, texts: Sequence[str], classifiers: Sequence[Classifier]) -> list[Scores | RecordError]:
+        def score(
+            self, texts: Sequence[Sequence[str]], classifiers: Sequence[Classifier]
+        ) -> list[Scores | RecordError]:
             raise RuntimeError("no more GPU")
 
     with pytest.raises(RuntimeError, match="no more GPU"):
@@ -39,7 +41,9 @@ def test_running_out_of_memory_is_the_runners_matter() -> None:
     class Hungry:
         id = "hungry"
 
-        def score(self, texts: Sequence[str], classifiers: Sequence[Classifier]) -> list[Scores | RecordError]:
+        def score(
+            self, texts: Sequence[Sequence[str]], classifiers: Sequence[Classifier]
+        ) -> list[Scores | RecordError]:
             raise MemoryError
 
     with pytest.raises(MemoryError):

@@ -55,7 +55,10 @@ def test_overrides_set_dotted_keys(tmp_path: Path) -> None:
         ({"lables": ["a"]}, ["job.yaml: lables", "unknown key", "Did you mean 'labels'?"]),
         ({"source": {**GOOD["source"], "pth": "x"}}, ["source.pth", "Did you mean 'path'?"]),
         ({"source": {**GOOD["source"], "columns": {"txt": "body"}}}, ["'txt' is no request field", "'text'"]),
-        ({"source": {**GOOD["source"], "format": "xml"}}, ["source.format = 'xml'", "'ndjson', 'csv' or 'parquet'"]),
+        (
+            {"source": {**GOOD["source"], "format": "xml"}},
+            ["source.format = 'xml'", "'parquet' or 'documents'"],
+        ),
         ({"source": {**GOOD["source"], "path": "no-such-*.gz"}}, ["source.path", "no-such-*.gz", "matches no file"]),
         ({"labels": None}, ["labels are missing", "source.columns.labels"]),
         ({"labels": ["a", "a"]}, ["job.yaml: labels", "Labels must be unique: 'a'"]),

@@ -1,0 +1,74 @@
+"""Expander: attachments with their bytes in, the pages of each record out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from classer_core.contents import Attachment, Content, Look, Page, Pixels
+from classer_core.documents.expanded import Expanded, Image, Wanted
+from classer_core.documents.sandbox import Sandbox
+from classer_core.errors import FailureCode, RecordError
+from classer_core.records import Record
+
+
+class Expander:
+    """Expands what records have attached. Safe to be used by several threads.
+
+    Args:
+        look: what the visual model wants to see.
+        truncate: whether a long document is read up to the limit, instead of failing.
+    """
+
+    def __init__(self, look: Look, truncate: bool = False, sandbox: Sandbox | None = None) -> None:
+        self._look = look
+        self._truncate = truncate
+        self._sandbox = sandbox or Sandbox()
+
+    def expand(self, records: Sequence[Record]) -> list[Content | RecordError]:
+        """Each record's text, pictures and pages, or why one of them can't be had."""
+        tasks = [self._task(attachment) for record in records for attachment in record.attachments]
+        answers = iter(self._sandbox.expand(tasks))
+        contents: list[Content | RecordError] = []
+        for record in records:
+            pages = [Page("text", record.text)] if record.text else []
+            coverage = 1.0
+            error: RecordError | None = None
+            for attachment in record.attachments:
+                answer = next(answers)
+                if isinstance(answer, RecordError):
+                    error = error or _named(answer, attachment)
+                else:
+                    pages += _pages(attachment, answer)
+                    coverage = min(coverage, answer.coverage)
+            contents.append(error or Content(pages, coverage))
+        return contents
+
+    def _task(self, attachment: Attachment) -> tuple[bytes, Wanted]:
+        if attachment.data is None:
+            raise ValueError(f"{attachment.place} has not been fetched")
+        wanted = Wanted(attachment.field, self._look.pages, self._look.side_px, self._truncate, 0.0)
+        return attachment.data, wanted
+
+
+def _pages(attachment: Attachment, expanded: Expanded) -> list[Page]:
+    if attachment.field == "image":
+        return [Page(attachment.place, page.text, _pixels(page.image)) for page in expanded.pages]
+    return [
+        Page(f"page {number}", page.text, _pixels(page.image)) for number, page in enumerate(expanded.pages, start=1)
+    ]
+
+
+def _pixels(image: Image | None) -> Pixels | None:
+    if image is None:
+        return None
+    return np.frombuffer(image.rgb, dtype=np.uint8).reshape(image.height, image.width, 3)
+
+
+def _named(error: RecordError, attachment: Attachment) -> RecordError:
+    code = error.code
+    # What is no document at all is, as an image, no image.
+    if attachment.field == "image" and code == FailureCode.DOCUMENT_UNSUPPORTED:
+        code = FailureCode.IMAGE_UNSUPPORTED
+    return RecordError(code, f"{attachment.place}: {error.message}", attachment.field)

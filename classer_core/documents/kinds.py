@@ -1,0 +1,48 @@
+"""What bytes are, by the bytes alone: names and headers lie."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from typing import Literal
+
+Kind = Literal["empty", "pdf", "docx", "encrypted", "office", "zip", "svg", "other"]
+
+OLE_MAGIC = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
+ENCRYPTED_STREAM = "EncryptedPackage".encode("utf-16-le")
+HEADER_BYTES = 1_024  # junk before a PDF's header, as readers allow it
+WORD_PARTS = ("word/document.xml", "word/document2.xml")
+WORD_TYPE = b"wordprocessingml"
+
+
+def kind_of(data: bytes) -> Kind:
+    """Bytes in, their kind out; `other` is a picture, if Pillow can open it."""
+    if not data.strip(b"\x00 \t\r\n"):
+        return "empty"
+    head = data[:HEADER_BYTES]
+    if b"%PDF-" in head:
+        return "pdf"
+    if head.startswith(OLE_MAGIC):
+        return "encrypted" if ENCRYPTED_STREAM in data else "office"
+    if head.startswith(b"PK\x03\x04"):
+        return _kind_of_zip(data)
+    if b"<svg" in head.lower():
+        return "svg"
+    # Headers get lost; what a PDF is made of does not.
+    if b"endobj" in data and (b"startxref" in data or b"trailer" in data or b"/Page" in data):
+        return "pdf"
+    return "other"
+
+
+def _kind_of_zip(data: bytes) -> Kind:
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            names = set(archive.namelist())
+            if names & set(WORD_PARTS):
+                return "docx"
+            info = archive.getinfo("[Content_Types].xml")
+            if info.file_size < 1 << 20 and WORD_TYPE in archive.read(info):
+                return "docx"
+            return "office" if any(name.startswith(("xl/", "ppt/")) for name in names) else "zip"
+    except Exception:  # a broken archive is still what its parts' names say
+        return "docx" if b"word/" in data else "zip"

@@ -1,0 +1,99 @@
+"""PDF pages through MuPDF. Runs in the sandbox: hostile files hang it, eat memory, and may crash it."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pymupdf
+
+from classer_core.documents import pdfium
+from classer_core.documents.expanded import Expanded, ExpandedPage, ExpandError, Image, Wanted
+from classer_core.errors import FailureCode
+
+MAX_AREA_PX = 4_194_304
+MAX_ZOOM = 4.0  # a page of a few points is not worth a wall of pixels
+
+pymupdf.TOOLS.mupdf_display_errors(False)
+pymupdf.TOOLS.mupdf_display_warnings(False)
+
+
+def read_pdf(data: bytes, wanted: Wanted) -> Expanded:
+    """A PDF's bytes in, its pages out; damage that MuPDF repairs goes unmentioned.
+
+    Raises:
+        ExpandError: encrypted, damaged beyond repair, without pages, or with too many.
+    """
+    try:
+        document = pymupdf.open(stream=data, filetype="pdf")
+        if document.needs_pass:
+            raise ExpandError(FailureCode.DOCUMENT_ENCRYPTED, "the PDF needs a password: remove it and try again")
+        count = document.page_count
+        if count:
+            return read_pages(document, wanted, data)
+        failure = ExpandError(FailureCode.DOCUMENT_EMPTY, "the PDF has no pages")
+    except (pymupdf.FileDataError, pymupdf.EmptyFileError, RuntimeError, ValueError) as error:
+        _raise_if_memory(error)
+        failure = ExpandError(FailureCode.DOCUMENT_DAMAGED, f"the PDF can't be opened: {_short(error)}")
+    except ExpandError as error:
+        if error.code != FailureCode.DOCUMENT_DAMAGED:
+            raise
+        failure = error
+    # Each engine repairs files that the other gives up.
+    if (expanded := pdfium.read(data, wanted)) is None:
+        raise failure
+    return expanded
+
+
+def read_pages(document: Any, wanted: Wanted, pdf: bytes | None = None) -> Expanded:
+    """An open document of MuPDF in, its pages out; `pdf` is its file, for pages that MuPDF can't draw."""
+    count = document.page_count
+    used = wanted.page_range(count)
+    pages, errors = [], []
+    for index in range(used):
+        try:
+            page = document[index]
+            text = page.get_text("text")
+        except (RuntimeError, ValueError, pymupdf.mupdf.FzErrorBase) as error:
+            _raise_if_memory(error)
+            errors.append(error)
+            pages.append(ExpandedPage("", None))
+            continue
+        pages.append(ExpandedPage(text, draw(page, wanted.side_px, pdf, index) if wanted.looks_at(text) else None))
+    if len(errors) == used:
+        raise ExpandError(FailureCode.DOCUMENT_DAMAGED, f"no page can be read: {_short(errors[0])}")
+    pymupdf.TOOLS.store_shrink(100)
+    return Expanded(pages, used / count)
+
+
+def draw(page: Any, side_px: int, pdf: bytes | None = None, index: int = 0) -> Image | None:
+    """A page in, its picture out: long side `side_px`, at most 4 MP; None where there is nothing to draw on."""
+    width, height = page.rect.width, page.rect.height
+    zoom = page_zoom(width, height, side_px)
+    if zoom is None:
+        return None
+    try:
+        pixmap = page.get_pixmap(matrix=pymupdf.Matrix(zoom, zoom), colorspace=pymupdf.csRGB, alpha=False)
+    except (RuntimeError, ValueError, pymupdf.mupdf.FzErrorBase) as error:
+        _raise_if_memory(error)
+        return None
+    if pdf is not None and pixmap.is_unicolor:
+        return pdfium.draw(pdf, index, zoom) or Image(pixmap.width, pixmap.height, bytes(pixmap.samples_mv))
+    return Image(pixmap.width, pixmap.height, bytes(pixmap.samples_mv))
+
+
+def page_zoom(width: float, height: float, side_px: int) -> float | None:
+    """Points of a page in, pixels a point out; None for a page without area."""
+    if not (math.isfinite(width) and math.isfinite(height)) or min(width, height) < 0.5:
+        return None
+    zoom = min(side_px / max(width, height), math.sqrt(MAX_AREA_PX / (width * height)), MAX_ZOOM)
+    return zoom if min(width, height) * zoom >= 1 else None
+
+
+def _raise_if_memory(error: Exception) -> None:
+    if "malloc" in str(error) or "memory" in str(error):
+        raise MemoryError(str(error)) from error
+
+
+def _short(error: Exception) -> str:
+    return " ".join(str(error).split())[:200] or type(error).__name__

