@@ -77,9 +77,10 @@ def draw(page: Any, side_px: int, pdf: bytes | None = None, index: int = 0) -> I
     except (RuntimeError, ValueError, pymupdf.mupdf.FzErrorBase) as error:
         _raise_if_memory(error)
         return None
-    if pdf is not None and pixmap.is_unicolor:
-        return pdfium.draw(pdf, index, zoom) or Image(pixmap.width, pixmap.height, bytes(pixmap.samples_mv))
-    return Image(pixmap.width, pixmap.height, bytes(pixmap.samples_mv))
+    image = Image(pixmap.width, pixmap.height, pixmap.samples)
+    if pdf is not None and _is_one_colour(image.rgb) and page.get_images():
+        return pdfium.draw(pdf, index, zoom) or image
+    return image
 
 
 def page_zoom(width: float, height: float, side_px: int) -> float | None:
@@ -88,6 +89,11 @@ def page_zoom(width: float, height: float, side_px: int) -> float | None:
         return None
     zoom = min(side_px / max(width, height), math.sqrt(MAX_AREA_PX / (width * height)), MAX_ZOOM)
     return zoom if min(width, height) * zoom >= 1 else None
+
+
+def _is_one_colour(rgb: bytes) -> bool:
+    """MuPDF's own `is_unicolor` takes a Python step for every pixel."""
+    return rgb == rgb[:3] * (len(rgb) // 3)
 
 
 def _raise_if_memory(error: Exception) -> None:

@@ -12,12 +12,10 @@ import logging
 import subprocess
 import sys
 import tempfile
-import threading
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 from rich.console import Console
@@ -25,9 +23,9 @@ from rich.progress import track
 from rich.table import Table
 
 from classer_core import Classifier, Engine, Scores
+from tests.benchmarks.memory import PeakMemory
 
 JOBS = [("parquet", 100_000), ("parquet", 2_000_000), ("ndjson", 100_000), ("ndjson", 2_000_000)]
-SAMPLE_S = 0.05
 
 
 class InstantModel:
@@ -71,20 +69,9 @@ def run_one(source: Path) -> None:
         "output": {"path": f"out-{source.suffix[1:]}"},
     }
     job = parse_job(document, source.parent / "job.yaml")
-    stop, peak = threading.Event(), [0]
-
-    def watch() -> None:
-        process = psutil.Process()
-        while not stop.wait(SAMPLE_S):
-            tree = [process, *process.children(recursive=True)]
-            peak[0] = max(peak[0], sum(member.memory_info().rss for member in tree if member.is_running()))
-
-    watcher = threading.Thread(target=watch, daemon=True)
-    watcher.start()
-    summary = run_job(job, source.parent, load=rows.load)
-    stop.set()
-    watcher.join()
-    print(json.dumps({"seconds": summary.seconds, "results": summary.results, "peak_bytes": peak[0]}))
+    with PeakMemory() as peak:
+        summary = run_job(job, source.parent, load=rows.load)
+    print(json.dumps({"seconds": summary.seconds, "results": summary.results, "peak_bytes": peak.bytes}))
 
 
 def main() -> None:
