@@ -60,6 +60,8 @@ class Fetcher:
         if self._loop is not None and self._http is not None:
             asyncio.run_coroutine_threadsafe(self._http.close(), self._loop).result()
             self._loop.call_soon_threadsafe(self._loop.stop)
+            self._loop_thread.join()
+            self._loop.close()
 
     def _submit(self, source: str | bytes, place: str) -> Future[bytes]:
         if isinstance(source, str) and scheme_of(source) in ("http", "https"):
@@ -115,13 +117,16 @@ class Fetcher:
         except OSError as error:
             message = f"{place}: {shown(path)} can't be read: {error.strerror}"
             raise RecordError(FailureCode.FETCH_FAILED, message, place) from error
-        with os.fdopen(descriptor, "rb") as file:
+        try:
             status = os.fstat(descriptor)
             if not stat.S_ISREG(status.st_mode):
                 raise RecordError(FailureCode.PATH_NOT_ALLOWED, f"{place}: {shown(path)} is not a file", place)
             if status.st_size > MAX_BYTES:
                 raise too_large(place, status.st_size)
-            return file.read()
+            with os.fdopen(descriptor, "rb", closefd=False) as file:
+                return file.read()
+        finally:
+            os.close(descriptor)
 
     def _outside(self, path: str, place: str) -> RecordError:
         allowed = ", ".join(self._rules.allow_paths) or "none"
@@ -132,7 +137,8 @@ class Fetcher:
         with self._lock:
             if self._loop is None or self._http is None:
                 loop = asyncio.new_event_loop()
-                threading.Thread(target=loop.run_forever, name="fetch-loop", daemon=True).start()
+                self._loop_thread = threading.Thread(target=loop.run_forever, name="fetch-loop", daemon=True)
+                self._loop_thread.start()
 
                 async def create() -> HttpFetcher:
                     return HttpFetcher(self._rules)

@@ -72,7 +72,9 @@ class HttpFetcher:
                 refused = _cause(error, AddressRefusedError)
                 if refused is not None:
                     raise _refused(url, place, str(refused)) from error
-                if isinstance(error, aiohttp.InvalidURL) or attempt == ATTEMPTS:
+                if isinstance(error, aiohttp.InvalidURL):
+                    raise RecordError(FailureCode.URL_INVALID, f"{place}: not a URL: {redacted(url)}", place) from error
+                if attempt == ATTEMPTS:
                     raise _failed(url, place, f"{type(error).__name__} {_reason(error)}") from error
             else:
                 if status == 200:
@@ -108,7 +110,11 @@ class HttpFetcher:
         if parts.scheme not in ("http", "https"):
             message = f"{place}: {parts.scheme}: is not fetched, got {redacted(url)}"
             raise RecordError(FailureCode.SCHEME_NOT_ALLOWED, message, place)
-        return self._listed if host in self._allowed_hosts else self._public
+        if host in self._allowed_hosts:
+            return self._listed
+        if (address := _disguised_address(host)) is not None:
+            raise AddressRefusedError(f"{host} is an odd spelling of {address}")
+        return self._public
 
     def _session(self, socket_factory: Any) -> aiohttp.ClientSession:
         connector = aiohttp.TCPConnector(
@@ -136,6 +142,15 @@ def is_public(address: str) -> bool:
         elif ip in SIX_TO_FOUR:
             ip = ipaddress.IPv4Address((int(ip) >> 80) & 0xFFFFFFFF)
     return ip.is_global and not ip.is_multicast and not ip.is_reserved and not ip.is_unspecified
+
+
+def _disguised_address(host: str) -> str | None:
+    """The IPv4 address that a host spells in another way than by four decimals (`2130706433`, `0x7f.1`), if it does."""
+    try:
+        address = socket.inet_ntoa(socket.inet_aton(host))
+    except (OSError, ValueError):
+        return None
+    return address if address != host else None
 
 
 def _refuse_private(info: Any) -> socket.socket:

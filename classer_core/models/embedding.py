@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from classer_core import hardware
-from classer_core.batching import batches, padded_length
+from classer_core.batching import batches, padded_length, padded_rows
 from classer_core.classifiers import Classifier
 from classer_core.errors import FailureCode, ModelLoadError, RecordError
 from classer_core.models import EMBEDDED, Scores
@@ -168,9 +168,11 @@ class EmbeddingModel:
         vectors: Vectors | None = None
         with torch.inference_mode():
             for batch in batches(lengths, self._budget_tokens):
-                shape = (len(batch), padded_length(lengths[batch[0]]))
+                length = padded_length(lengths[batch[0]])
+                shape = (padded_rows(len(batch), length), length)
                 ids = np.full(shape, self._pad_id, dtype=np.int64)
                 mask = np.zeros(shape, dtype=np.int64)
+                mask[len(batch) :, 0] = 1  # attention over nothing at all is not a number
                 for row, position in enumerate(batch):
                     ids[row, : lengths[position]] = windows[position]
                     mask[row, : lengths[position]] = 1
@@ -183,7 +185,7 @@ class EmbeddingModel:
                 features["token_embeddings"] = features["token_embeddings"].float()
                 for module in self._modules[1:]:
                     features = module.float()(features)
-                rows = features["sentence_embedding"].cpu().numpy()
+                rows = features["sentence_embedding"][: len(batch)].cpu().numpy()
                 if vectors is None:
                     vectors = np.empty((len(windows), rows.shape[1]), dtype=np.float32)
                 vectors[batch] = rows

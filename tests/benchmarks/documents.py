@@ -36,27 +36,25 @@ from tests.benchmarks.memory import PeakMemory
 
 LABELS = ["invoice or receipt", "scientific paper", "form", "manual or guide", "letter", "photo of a thing", "drawing"]
 # Traits of files that nobody can be asked to open.
-CLOSED = set(
-    [
-        "damaged",
-        "needs-password",
-        "encrypted",
-        "pdfium-cannot-open",
-        "qpdf-cannot-open",
-        "corrupt-zip",
-        "page-errors",
-        "bad-parts",
-        "ole2-encrypted",
-        "ole2-not-zip",
-        "no-main-part",
-        "malformed-xml",
-        "has-doctype",
-        "no-pdf-header",
-        "pil-cannot-open",
-        "pil-cannot-decode",
-        "inflates-over-60-MB",
-    ]
-)
+CLOSED = {
+    "damaged",
+    "needs-password",
+    "encrypted",
+    "pdfium-cannot-open",
+    "qpdf-cannot-open",
+    "corrupt-zip",
+    "page-errors",
+    "bad-parts",
+    "ole2-encrypted",
+    "ole2-not-zip",
+    "no-main-part",
+    "malformed-xml",
+    "has-doctype",
+    "no-pdf-header",
+    "pil-cannot-open",
+    "pil-cannot-decode",
+    "inflates-over-60-MB",
+}
 SIDE_PX = 512
 ROUNDS = 3
 console = Console(width=110)
