@@ -61,9 +61,10 @@ def read_docx(data: bytes, wanted: Wanted) -> Expanded:
         ) from error
     used = wanted.page_range(len(pages))
     expanded = [ExpandedPage(text, None) for text in pages[:used]]
-    if wanted.looks_at("".join(pages)):
+    looked_at = wanted.looks_at("".join(pages))
+    if looked_at and not wanted.office:
         _draw_pages(data, wanted, expanded)
-    return Expanded(expanded, used / len(pages))
+    return Expanded(expanded, used / len(pages), undrawn=looked_at and wanted.office)
 
 
 def check_archive(archive: zipfile.ZipFile) -> None:

@@ -42,10 +42,11 @@ class ExpandedPage:
 
 @dataclass(slots=True)
 class Expanded:
-    """Pages, and the share of the document's pages that they are."""
+    """Pages, and the share of the document's pages that they are; `undrawn` pages wait for LibreOffice."""
 
     pages: list[ExpandedPage]
     coverage: float = 1.0
+    undrawn: bool = False
 
 
 @dataclass(slots=True)
@@ -53,7 +54,7 @@ class Wanted:
     """What is wanted of one attachment.
 
     `looks` (none, thin, all) says which pages are drawn; `side_px` is the long side of every picture; `truncate` reads
-    the first pages of a long document instead of failing.
+    the first pages of a long document instead of failing; `office` leaves the drawing of DOCX pages to LibreOffice.
     """
 
     field: str
@@ -61,6 +62,7 @@ class Wanted:
     side_px: int
     truncate: bool
     timeout_s: float
+    office: bool = False
 
     def looks_at(self, text: str) -> bool:
         """Whether a page with this text is drawn."""
@@ -107,6 +109,7 @@ def pack(expanded: Expanded) -> tuple[dict[str, Any], list[bytes]]:
     images = [page.image for page in expanded.pages]
     header = {
         "coverage": expanded.coverage,
+        "undrawn": expanded.undrawn,
         "texts": [page.text.replace("\x00", " ").encode("utf-8", "replace").decode() for page in expanded.pages],
         "sizes": [None if image is None else (image.width, image.height) for image in images],
     }
@@ -120,7 +123,7 @@ def unpack(header: dict[str, Any], blobs: list[bytes]) -> Expanded:
         ExpandedPage(text, None if size is None else Image(int(size[0]), int(size[1]), next(rest)))
         for text, size in zip(header["texts"], header["sizes"], strict=True)
     ]
-    return Expanded(pages, float(header["coverage"]))
+    return Expanded(pages, float(header["coverage"]), bool(header["undrawn"]))
 
 
 def wanted_as_header(wanted: Wanted) -> dict[str, Any]:

@@ -8,6 +8,7 @@ import numpy as np
 
 from classer_core.contents import Attachment, Content, Look, Page, Pixels
 from classer_core.documents.expanded import Expanded, Image, Wanted
+from classer_core.documents.office import Office
 from classer_core.documents.sandbox import Sandbox
 from classer_core.errors import FailureCode, RecordError
 from classer_core.records import Record
@@ -21,15 +22,17 @@ class Expander:
         truncate: whether a long document is read up to the limit, instead of failing.
     """
 
-    def __init__(self, look: Look, truncate: bool = False, sandbox: Sandbox | None = None) -> None:
+    def __init__(
+        self, look: Look, truncate: bool = False, sandbox: Sandbox | None = None, office: Office | None = None
+    ) -> None:
         self._look = look
         self._truncate = truncate
         self._sandbox = sandbox or Sandbox()
+        self._office = office or Office()
 
     def expand(self, records: Sequence[Record]) -> list[Content | RecordError]:
         """Each record's text, pictures and pages, or why one of them can't be had."""
-        tasks = [self._task(attachment) for record in records for attachment in record.attachments]
-        answers = iter(self._sandbox.expand(tasks))
+        answers = iter(self._answers([attachment for record in records for attachment in record.attachments]))
         contents: list[Content | RecordError] = []
         for record in records:
             pages = [Page("text", record.text)] if record.text else []
@@ -45,11 +48,32 @@ class Expander:
             contents.append(error or Content(pages, coverage))
         return contents
 
-    def _task(self, attachment: Attachment) -> tuple[bytes, Wanted]:
-        if attachment.data is None:
-            raise ValueError(f"{attachment.place} has not been fetched")
-        wanted = Wanted(attachment.field, self._look.pages, self._look.side_px, self._truncate, 0.0)
-        return attachment.data, wanted
+    def _answers(self, attachments: Sequence[Attachment]) -> list[Expanded | RecordError]:
+        office = self._office.is_installed
+        tasks = [(_data(item), self._wanted(item, office)) for item in attachments]
+        answers = self._sandbox.expand(tasks)
+        undrawn = [n for n, answer in enumerate(answers) if isinstance(answer, Expanded) and answer.undrawn]
+        if undrawn:
+            drawn = self._draw([attachments[n] for n in undrawn])
+            for position, answer in zip(undrawn, drawn, strict=True):
+                answers[position] = answer
+        return answers
+
+    def _draw(self, attachments: Sequence[Attachment]) -> list[Expanded | RecordError]:
+        """DOCX attachments by way of LibreOffice's PDF; by way of HTML where it makes none."""
+        pdfs = self._office.to_pdf([_data(item) for item in attachments])
+        return self._sandbox.expand(
+            [(pdf or _data(item), self._wanted(item)) for pdf, item in zip(pdfs, attachments, strict=True)]
+        )
+
+    def _wanted(self, attachment: Attachment, office: bool = False) -> Wanted:
+        return Wanted(attachment.field, self._look.pages, self._look.side_px, self._truncate, 0.0, office)
+
+
+def _data(attachment: Attachment) -> bytes:
+    if attachment.data is None:
+        raise ValueError(f"{attachment.place} has not been fetched")
+    return attachment.data
 
 
 def _pages(attachment: Attachment, expanded: Expanded) -> list[Page]:

@@ -165,7 +165,9 @@ def test_hostile_sources_reach_nothing(server: Server, url: str) -> None:
     assert server.asked == []
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1", "0x7f.1", "2130706433", "0177.1", "127.1", "[::ffff:127.0.0.1]", "localhost"])
+@pytest.mark.parametrize(
+    "host", ["127.0.0.1", "0x7f.1", "2130706433", "0177.1", "127.1", "[::ffff:127.0.0.1]", "localhost"]
+)
 def test_refused_addresses_are_called_so(server: Server, host: str) -> None:
     assert fetch(f"http://{host}:{server.port}/") == FailureCode.ADDRESS_NOT_ALLOWED
 

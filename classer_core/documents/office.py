@@ -1,0 +1,111 @@
+"""DOCX to PDF through LibreOffice, where it is installed: pages as they are printed, many documents a call."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+
+# A call costs a second before the first document; a document then 0.3 s.
+DOCUMENTS_PER_CALL = 16
+TIMEOUT_S = 60.0
+MEMORY_KIB = 4 << 20
+# No macros, no links, no pictures from elsewhere: without these a document makes LibreOffice fetch what it names.
+PROFILE = """<?xml version="1.0" encoding="UTF-8"?>
+<oor:items xmlns:oor="http://openoffice.org/2001/registry">
+<item oor:path="/org.openoffice.Office.Common/Security/Scripting"><prop oor:name="BlockUntrustedRefererLinks"
+ oor:op="fuse"><value>true</value></prop></item>
+<item oor:path="/org.openoffice.Office.Common/Security/Scripting"><prop oor:name="DisableMacrosExecution"
+ oor:op="fuse"><value>true</value></prop></item>
+<item oor:path="/org.openoffice.Office.Common/Security/Scripting"><prop oor:name="MacroSecurityLevel"
+ oor:op="fuse"><value>3</value></prop></item>
+<item oor:path="/org.openoffice.Office.Writer/Content/Update"><prop oor:name="Link" oor:op="fuse">
+<value>0</value></prop></item>
+</oor:items>
+"""
+
+
+class Office:
+    """LibreOffice with a profile of its own, one call at a time. Safe to be used by several threads.
+
+    Args:
+        timeout_s: wall-clock seconds that a call may take.
+    """
+
+    def __init__(self, timeout_s: float = TIMEOUT_S) -> None:
+        self._program = shutil.which("soffice") or shutil.which("libreoffice")
+        self._timeout_s = timeout_s
+        self._lock = threading.Lock()
+
+    @property
+    def is_installed(self) -> bool:
+        """Whether LibreOffice is on the PATH."""
+        return self._program is not None
+
+    def to_pdf(self, documents: Sequence[bytes]) -> list[bytes | None]:
+        """DOCX files in, a PDF of each out; None where LibreOffice makes none.
+
+        A document that takes a call down, or past its time, is tried once more alone; so are those behind it.
+        """
+        found: list[bytes | None] = []
+        for start in range(0, len(documents), DOCUMENTS_PER_CALL):
+            some = documents[start : start + DOCUMENTS_PER_CALL]
+            pdfs, finished = self._call(some)
+            if not finished and len(some) > 1:
+                pdfs = [pdf or self._call([data])[0][0] for pdf, data in zip(pdfs, some, strict=True)]
+            found += pdfs
+        return found
+
+    def _call(self, documents: Sequence[bytes]) -> tuple[list[bytes | None], bool]:
+        """The PDFs of one call, and whether it came to its end."""
+        with self._lock, tempfile.TemporaryDirectory(prefix="classer-office-", ignore_cleanup_errors=True) as name:
+            folder = Path(name)
+            profile = folder / "profile" / "user"
+            profile.mkdir(parents=True)
+            (profile / "registrymodifications.xcu").write_text(PROFILE)
+            inputs = []
+            for number, data in enumerate(documents):
+                inputs.append(folder / f"{number}.docx")
+                inputs[-1].write_bytes(data)
+            finished = self._run(folder, inputs)
+            return [_content(path.with_suffix(".pdf")) for path in inputs], finished
+
+    def _run(self, folder: Path, inputs: Sequence[Path]) -> bool:
+        assert self._program is not None
+        command = [
+            *("sh", "-c", 'ulimit -v "$0"; ulimit -c 0; exec "$@"', str(MEMORY_KIB)),
+            *(self._program, f"-env:UserInstallation={(folder / 'profile').as_uri()}"),
+            *("--headless", "--norestore", "--nolockcheck", "--nodefault"),
+            *("--convert-to", "pdf:writer_pdf_Export", "--outdir", str(folder), *map(str, inputs)),
+        ]
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            # Its own home, and no secret of the job's environment.
+            env={"PATH": os.environ.get("PATH", ""), "HOME": str(folder), "TMPDIR": str(folder)},
+            start_new_session=True,
+        )
+        try:
+            return process.wait(self._timeout_s) == 0
+        except subprocess.TimeoutExpired:
+            return False
+        finally:
+            # The program is a launcher: what it launched stays, unless its whole group goes.
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+def _content(path: Path) -> bytes | None:
+    try:
+        return path.read_bytes() or None
+    except OSError:
+        return None
