@@ -66,6 +66,13 @@ class Engine:
                 outcomes[position] = self._result(record, content, scores, record.fetch_ms + expand_ms + share_ms)
         return [outcome for outcome in outcomes if outcome is not None]
 
+    def close(self) -> None:
+        """Ends the processes that expand documents, if there are any; the next document starts them anew."""
+        with self._lock:
+            expander, self._expander = self._expander, None
+        if expander is not None:
+            expander.close()
+
     def _expand(self, records: Sequence[Record]) -> list[tuple[Content | RecordError, float]]:
         """The content of each record, and its share of the time that expanding took."""
         attached = [record for record in records if record.attachments]

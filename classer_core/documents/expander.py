@@ -48,6 +48,10 @@ class Expander:
             contents.append(error or Content(pages, coverage))
         return contents
 
+    def close(self) -> None:
+        """Ends the sandbox's processes."""
+        self._sandbox.close()
+
     def _answers(self, attachments: Sequence[Attachment]) -> list[Expanded | RecordError]:
         office = self._office.is_installed
         tasks = [(_data(item), self._wanted(item, office)) for item in attachments]
