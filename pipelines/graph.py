@@ -46,7 +46,7 @@ def build(
         pipeline
         | "ReadRecords" >> ReadRecords(job, columns, folder)
         | "FetchContents" >> beam.ParDo(FetchContents(job.fetch_rules(folder), job.source.format == "documents"))
-        | "ClassifyRecords" >> ClassifyRecords(load)
+        | "ClassifyRecords" >> ClassifyRecords(load, job.abstention)
         | "Outcomes" >> beam.ParDo(split_outcomes).with_outputs(FAILURES, main="results")
     )
     _ = classified.results | "WriteResults" >> WriteRows(

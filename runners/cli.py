@@ -87,6 +87,8 @@ def classify(
     text_type: Annotated[str | None, typer.Option(help='What the texts are, as in "app review".')] = None,
     multi: Annotated[bool, typer.Option("--multi", help="Every label above the threshold.")] = False,
     threshold: Annotated[float, typer.Option(help="For --multi.")] = 0.5,
+    min_confidence: Annotated[float | None, typer.Option(help="Below it: no label, abstained.")] = None,
+    fallback_label: Annotated[str | None, typer.Option(help="The label of those, instead of none.")] = None,
     model: Annotated[str, typer.Option(help="embedded, a Hugging Face id, or a folder.")] = "embedded",
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
 ) -> None:
@@ -102,6 +104,8 @@ def classify(
             text_type=text_type,
             mode="multi" if multi else "single",
             threshold=threshold,
+            min_confidence=min_confidence,
+            fallback_label=fallback_label,
             model=model,
         )
     except (RecordError, ModelLoadError) as error:
@@ -151,6 +155,8 @@ def _show_summary(summary: RunSummary) -> None:
     rate = summary.records / max(summary.seconds, 1e-9)
     table.add_row("records", f"{summary.records:,}")
     table.add_row("results", f"{summary.results:,}")
+    if summary.abstained:
+        table.add_row("of them abstained", f"{summary.abstained:,}")
     for code, count in summary.failures.items():
         table.add_row(f"failed: {code}", f"{count:,}")
     table.add_row("tokens", f"{summary.tokens:,}")

@@ -40,6 +40,7 @@ class RunSummary:
 
     records: int
     results: int
+    abstained: int
     failures: dict[str, int]
     tokens: int
     seconds: float
@@ -155,6 +156,7 @@ def _summary(job: Job, result: Any, seconds: float) -> RunSummary:
     return RunSummary(
         records=counters.get("records", 0),
         results=counters.get("results", 0),
+        abstained=counters.get("abstained", 0),
         failures=dict(sorted(failures.items())),
         tokens=counters.get("tokens", 0),
         seconds=seconds,
