@@ -57,6 +57,7 @@ def run_job(
     beam_args: Sequence[str] = (),
     console: Console | None = None,
     load: Callable[[], Engine] | None = None,
+    only: frozenset[str] | None = None,
 ) -> RunSummary:
     """Runs a job to its end and returns what it did; all rows are written then.
 
@@ -67,6 +68,7 @@ def run_job(
         beam_args: Beam's own pipeline options.
         console: where a progress bar goes; none without a terminal.
         load: loads the engine, instead of one with the job's models.
+        only: ids of the records to classify; without, all of them.
 
     Raises:
         JobError: no file, a column that is not there, or no such runner.
@@ -85,7 +87,7 @@ def run_job(
         if runner == "local":
             load()  # errors come before any record is read; the worker, in this process, gets the same engine
     start = time.perf_counter()
-    build(pipeline, job, columns, run_name(), str(folder), load)
+    build(pipeline, job, columns, run_name(), str(folder), load, only)
     total = _rows_known(job)
     with _progress_bar(console, total):
         result = pipeline.run()

@@ -1,0 +1,5 @@
+from typing import Any
+
+
+def render_page(report: Any) -> str: ...
+

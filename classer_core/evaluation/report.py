@@ -1,0 +1,311 @@
+"""Answers and what is known of their rows in, everything that a report shows out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+import orjson
+
+from classer_core.abstaining import Abstention
+from classer_core.evaluation.answers import Answers, Floats
+from classer_core.evaluation.metrics import (
+    BINS,
+    RESAMPLES,
+    SEED,
+    Curve,
+    calibrate,
+    confusion,
+    coverage_curve,
+    label_scores,
+    resampled_sums,
+    row_sums,
+)
+
+NONE = "(none)"
+PRECISIONS = (0.8, 0.9, 0.95, 0.98, 0.99)
+CURVE_POINTS = 200
+MISTAKES = 25
+CONFUSIONS = 25
+TEXT_CHARS = 400
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A figure with the middle 95% of its bootstrap."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class LabelRow:
+    """One label: None where a figure has no meaning (never given, or never right)."""
+
+    label: str
+    precision: float | None
+    recall: float | None
+    f1: Interval | None
+    support: int
+    given: int
+
+
+@dataclass(frozen=True)
+class Bin:
+    """Answers with a confidence above `low` up to `high`; means are None without any."""
+
+    low: float
+    high: float
+    count: int
+    confidence: float | None
+    accuracy: float | None
+
+
+@dataclass(frozen=True)
+class Point:
+    """What answering only from `threshold` on gives."""
+
+    threshold: float
+    precision: float
+    coverage: float
+    answers: int
+
+
+@dataclass(frozen=True)
+class Target:
+    """The lowest threshold with a wanted precision, if there is one."""
+
+    wanted: float
+    point: Point | None
+
+
+@dataclass(frozen=True)
+class Confusion:
+    """A right label that was taken for another, how often, and in which share of its rows."""
+
+    gold: str
+    given: str
+    count: int
+    share: float
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """A wrong answer that the model was sure of."""
+
+    id: str
+    text: str
+    gold: list[str]
+    given: str
+    confidence: float
+
+
+@dataclass(frozen=True)
+class Abstained:
+    """What the job's own `min_confidence` does: share of rows answered, and share of given labels that are right."""
+
+    min_confidence: float
+    answered: float
+    precision: float | None
+
+
+@dataclass(frozen=True)
+class Rows:
+    """What became of the gold rows, and who answered them. `failed` counts by code."""
+
+    job: str
+    gold: str
+    gold_rows: int
+    without_gold: int = 0
+    unreadable: int = 0
+    unmatched: int = 0
+    failed: Mapping[str, int] = field(default_factory=dict)
+    models: Sequence[str] = ()
+    classifiers: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Report:
+    """Everything that was found. Figures are of the rows that got an answer, before abstaining unless
+    `fallback_is_right`: the gold rows name the fallback label, so that abstaining can be right.
+
+    `accuracy` is the share of rows with exactly the right label(s). `calibration` and `curve` judge single answers:
+    one a row, or in `mode` multi one for every label of every row.
+    """
+
+    rows: Rows
+    mode: str
+    judged: int
+    fallback_is_right: bool
+    accuracy: Interval
+    macro_f1: Interval
+    macro_precision: Interval
+    macro_recall: Interval
+    micro_f1: Interval
+    micro_precision: Interval
+    micro_recall: Interval
+    expected_calibration_error: float
+    wanted: Target
+    targets: list[Target]
+    abstained: Abstained | None
+    labels: list[LabelRow]
+    confusion_labels: list[str]
+    confusion_matrix: list[list[int]]
+    confusions: list[Confusion]
+    calibration: list[Bin]
+    curve: list[Point]
+    mistakes: list[Mistake]
+    resamples: int = RESAMPLES
+    seed: int = SEED
+
+    def to_json(self) -> bytes:
+        """The report as indented JSON; same answers, same bytes."""
+        return orjson.dumps(asdict(self), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+
+
+def evaluate(
+    answers: Answers,
+    rows: Rows,
+    ids: Sequence[str],
+    texts: Sequence[str],
+    wanted: float = 0.95,
+    abstention: Abstention | None = None,
+    fallback_is_right: bool = False,
+) -> Report:
+    """Judges answers.
+
+    Args:
+        answers: what was right and what was said.
+        rows: where they come from.
+        ids: of each row.
+        texts: of each row, "" where there is none.
+        wanted: the precision that the headline looks for.
+        abstention: the job's own rule.
+        fallback_is_right: whether `answers.given` has fallback labels.
+    """
+    sums = row_sums(answers)
+    totals = np.asarray(sums.sum(axis=0)).ravel()
+    size = len(answers.labels)
+    given, right = totals[size : 2 * size], totals[2 * size : 3 * size]
+    present = (given + right) > 0
+    found = label_scores(totals, present, answers.n_rows)
+    drawn = label_scores(resampled_sums(sums), present, answers.n_rows)
+    matrix = confusion(answers)
+    curve = coverage_curve(answers)
+    names = list(answers.labels) if answers.one_of else [*answers.labels, NONE]
+
+    def interval(name: str, place: int | None = None) -> Interval:
+        value, resamples = getattr(found, name), getattr(drawn, name)
+        if place is not None:
+            value, resamples = value[place], resamples[:, place]
+        low, high = np.percentile(resamples, [2.5, 97.5])
+        return Interval(float(value), float(low), float(high))
+
+    label_rows = [
+        LabelRow(
+            label=label,
+            precision=float(found.precision[place]) if given[place] else None,
+            recall=float(found.recall[place]) if right[place] else None,
+            f1=interval("f1", place) if present[place] else None,
+            support=int(right[place]),
+            given=int(given[place]),
+        )
+        for place, label in enumerate(answers.labels)
+    ]
+    calibration = calibrate(answers)
+    return Report(
+        rows=rows,
+        mode="single" if answers.one_of else "multi",
+        judged=answers.n_rows,
+        fallback_is_right=fallback_is_right,
+        accuracy=interval("exact"),
+        macro_f1=interval("macro_f1"),
+        macro_precision=interval("macro_precision"),
+        macro_recall=interval("macro_recall"),
+        micro_f1=interval("micro_f1"),
+        micro_precision=interval("micro_precision"),
+        micro_recall=interval("micro_recall"),
+        expected_calibration_error=calibration.expected_error,
+        wanted=_target(curve, wanted),
+        targets=[_target(curve, precision) for precision in PRECISIONS],
+        abstained=_abstained(answers, abstention),
+        labels=label_rows,
+        confusion_labels=names,
+        confusion_matrix=matrix.tolist(),
+        confusions=_confusions(matrix, names),
+        calibration=[
+            Bin(
+                low=place / BINS,
+                high=(place + 1) / BINS,
+                count=int(count),
+                confidence=float(calibration.confidence[place]) if count else None,
+                accuracy=float(calibration.accuracy[place]) if count else None,
+            )
+            for place, count in enumerate(calibration.count)
+        ],
+        curve=[_point(curve, place) for place in _spread(curve.coverage)],
+        mistakes=_mistakes(answers, ids, texts),
+    )
+
+
+def _point(curve: Curve, place: int) -> Point:
+    threshold, precision, coverage = curve.threshold[place], curve.precision[place], curve.coverage[place]
+    return Point(float(threshold), float(precision), float(coverage), int(curve.answers[place]))
+
+
+def _target(curve: Curve, precision: float) -> Target:
+    place = curve.reach(precision)
+    return Target(precision, None if place is None else _point(curve, place))
+
+
+def _spread(coverage: Floats) -> list[int]:
+    """Positions of some points of a curve, even in coverage; the first and the last always."""
+    places = np.searchsorted(coverage, np.linspace(coverage[0], coverage[-1], CURVE_POINTS))
+    return sorted({0, *places.clip(0, len(coverage) - 1).tolist(), len(coverage) - 1})
+
+
+def _abstained(answers: Answers, abstention: Abstention | None) -> Abstained | None:
+    if abstention is None or not abstention.min_confidence:
+        return None
+    # As `Abstention.apply`: the best answer decides, and a row without any given label stays answered.
+    best = np.zeros(answers.n_rows)
+    np.maximum.at(best, answers.row, answers.confidence)
+    stays = best >= abstention.min_confidence
+    if not answers.one_of:
+        stays |= answers.given.sum(axis=1) == 0
+    given, hits = float(answers.given[stays].sum()), float(answers.hits[stays].sum())
+    return Abstained(abstention.min_confidence, float(stays.mean()), hits / given if given else None)
+
+
+def _confusions(matrix: Any, names: Sequence[str]) -> list[Confusion]:
+    wrong = matrix.copy()
+    np.fill_diagonal(wrong, 0)
+    support = matrix.sum(axis=1)
+    found = [(int(wrong[place]), int(place[0]), int(place[1])) for place in zip(*np.nonzero(wrong), strict=True)]
+    found.sort(key=lambda item: (-item[0], item[1], item[2]))
+    return [
+        Confusion(names[gold], names[given], count, count / float(support[gold]))
+        for count, gold, given in found[:CONFUSIONS]
+    ]
+
+
+def _mistakes(answers: Answers, ids: Sequence[str], texts: Sequence[str]) -> list[Mistake]:
+    wrong = np.flatnonzero(answers.wrong)
+    surest = wrong[np.argsort(-answers.confidence[wrong], kind="stable")][:MISTAKES]
+    return [_mistake(answers, int(place), ids, texts) for place in surest]
+
+
+def _mistake(answers: Answers, place: int, ids: Sequence[str], texts: Sequence[str]) -> Mistake:
+    row = int(answers.row[place])
+    gold = [answers.labels[label] for label in answers.gold[[row]].indices]
+    text = " ".join(texts[row][: 4 * TEXT_CHARS].split())
+    return Mistake(
+        id=ids[row],
+        text=text if len(text) <= TEXT_CHARS else text[: TEXT_CHARS - 1] + "…",
+        gold=gold,
+        given=answers.labels[int(answers.label[place])],
+        confidence=float(answers.confidence[place]),
+    )
