@@ -91,7 +91,9 @@ class GoldLabels:
     def _known(self, value: Any) -> str:
         if isinstance(value, bool) or not isinstance(value, str | int) or not is_clean(str(value)):
             wanted = "a list of labels, or one" if self._several else "one label"
-            raise ValueError(f"is no label: mode {'multi' if self._several else 'single'} needs {wanted}", "Correct it.")
+            raise ValueError(
+                f"is no label: mode {'multi' if self._several else 'single'} needs {wanted}", "Correct it."
+            )
         label = str(value)
         if self._labels is None or label in self._labels or (label == self._fallback and not self._several):
             return label

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -11,25 +10,20 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 import yaml
-from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
 
 from classer_core.errors import JobError, ModelLoadError, RecordError, TooManyFailuresError
+from runners.console import EXIT_WRONG_JOB, JobFile, Overrides, drop_noise, err, out, stop_wrong_job
 from runners.evaluate import evaluate
 
 if TYPE_CHECKING:
     from runners.local import RunSummary
 
-EXIT_WRONG_JOB, EXIT_TOO_MANY_FAILURES = 2, 3
+EXIT_TOO_MANY_FAILURES = 3
 
 app = typer.Typer(help="Bulk classification on Apache Beam.", no_args_is_help=True, pretty_exceptions_enable=False)
 app.command()(evaluate)
-out = Console()
-err = Console(stderr=True)
-
-JobFile = Annotated[Path, typer.Argument(metavar="JOB.yaml", help="The job file.", show_default=False)]
-Overrides = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Overrides a key of the job.")]
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": False})
@@ -47,14 +41,14 @@ def run(
     """
     from pipelines.job import load_job
 
-    _drop_noise()
+    drop_noise()
     try:
         job = load_job(job_file, overrides or [])
         from runners.local import run_job
 
         summary = run_job(job, job_file.resolve().parent, runner, context.args, err)
     except JobError as error:
-        _stop_wrong_job(error)
+        stop_wrong_job(error)
     except ModelLoadError as error:
         err.print(str(error), style="red", markup=False)
         raise typer.Exit(EXIT_WRONG_JOB) from error
@@ -77,7 +71,7 @@ def check(job_file: JobFile, overrides: Overrides = None) -> None:
     try:
         load_job(job_file, overrides or [])
     except JobError as error:
-        _stop_wrong_job(error)
+        stop_wrong_job(error)
     out.print(f"{job_file}: nothing wrong", markup=False, highlight=False)
 
 
@@ -129,11 +123,6 @@ def classify(
     out.print(table)
 
 
-def _drop_noise() -> None:
-    """Beam warns of Google's libraries, which a job without them does not need."""
-    logging.getLogger().addFilter(lambda record: "apitools not found" not in record.getMessage())
-
-
 def _mapping(path: Path) -> dict[str, str]:
     try:
         value = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -142,12 +131,6 @@ def _mapping(path: Path) -> dict[str, str]:
     if not isinstance(value, dict):
         raise typer.BadParameter(f"{path} is not a mapping of label to description")
     return value
-
-
-def _stop_wrong_job(error: JobError) -> None:
-    for problem in error.problems:
-        err.print(str(problem), style="red", markup=False, soft_wrap=True)
-    raise typer.Exit(EXIT_WRONG_JOB) from error
 
 
 def _show_summary(summary: RunSummary) -> None:

@@ -6,14 +6,10 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from classer_core.errors import JobError, ModelLoadError
+from runners.console import EXIT_WRONG_JOB, JobFile, Overrides, drop_noise, err, out, stop_wrong_job
 
-EXIT_WRONG_JOB = 2
-
-JobFile = Annotated[Path, typer.Argument(metavar="JOB.yaml", help="The job file.", show_default=False)]
-Overrides = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Overrides a key of the job.")]
 GoldFile = Annotated[
     str, typer.Option(metavar="FILE", help="CSV, NDJSON or Parquet: records with labels, or ids with labels.")
 ]
@@ -36,7 +32,7 @@ def evaluate(
     """
     from pipelines.job import load_job
 
-    err = Console(stderr=True)
+    drop_noise()
     try:
         job = load_job(job_file, overrides or [])
         from classer_core.evaluation import render_page
@@ -47,13 +43,11 @@ def evaluate(
             file.parent.mkdir(parents=True, exist_ok=True)
         report = evaluate_job(job, job_file, gold, gold_column, precision, err)
     except JobError as error:
-        for problem in error.problems:
-            err.print(str(problem), style="red", markup=False, soft_wrap=True)
-        raise typer.Exit(EXIT_WRONG_JOB) from error
+        stop_wrong_job(error)
     except ModelLoadError as error:
         err.print(str(error), style="red", markup=False)
         raise typer.Exit(EXIT_WRONG_JOB) from error
-    show_report(report, out := Console())
+    show_report(report, out)
     if json_file:
         json_file.write_bytes(report.to_json())
         out.print(f"json  {json_file}", markup=False, highlight=False, soft_wrap=True)

@@ -62,7 +62,9 @@ def evaluate_job(
         remedy = "Correct them; `classer run` shows failures with their reasons."
         raise JobError([Problem("--gold", shown(gold_path, 200), message, remedy)])
     ids = results["id"].to_pylist()
-    answers, fallback_is_right = _answers(job, results, [gold.labels[id] for id in ids])
+    # Where gold rows name the fallback label, abstaining is an answer that can be right.
+    fallback = not _is_detection(job) and (job.fallback_label or "",) in gold.labels.values()
+    answers = _judged(job, results, [gold.labels[id] for id in ids], fallback)
     rows = Rows(
         job=job_file.name,
         gold=gold_path,
@@ -75,7 +77,14 @@ def evaluate_job(
         classifiers=sorted(set(results["classifier"].to_pylist()))[:3],
     )
     texts = [text or "" for text in results["text"].to_pylist()]
-    return evaluate(answers, rows, ids, texts, wanted, job.abstention, fallback_is_right)
+    setting = "threshold" if job.mode == "multi" else "min_confidence"
+    abstention = None if _is_detection(job) else job.abstention
+    return evaluate(answers, rows, ids, texts, wanted, setting, abstention, fallback)
+
+
+def _is_detection(job: Job) -> bool:
+    """One label, there or not: `min_confidence` is the line between."""
+    return job.mode != "multi" and job.labels is not None and len(job.labels) == 1
 
 
 def _trial(job: Job, gold: Gold, scratch: Path) -> tuple[Job, str | None]:
@@ -104,36 +113,33 @@ def _read_results(path: Path, text_column: str | None) -> pa.Table:
         name: ds.field(name) for name in ("id", "label", "labels", "confidence", "model", "classifier")
     }
     columns["text"] = ds.field(text_column) if text_column else ds.scalar(None)
-    return ds.dataset(path, format="parquet").to_table(columns=columns).sort_by(
-        [("id", "ascending"), ("confidence", "ascending")]
+    return (
+        ds.dataset(path, format="parquet")
+        .to_table(columns=columns)
+        .sort_by([("id", "ascending"), ("confidence", "ascending")])
     )
 
 
-def _answers(job: Job, results: pa.Table, gold: Sequence[tuple[str, ...]]) -> tuple[Answers, bool]:
-    several = results["labels"].is_valid()
-    if pc.any(several).as_py() != pc.all(several).as_py() or pc.any(several).as_py() != (job.mode == "multi"):
+def _judged(job: Job, results: pa.Table, gold: Sequence[tuple[str, ...]], fallback: bool) -> Answers:
+    several = results["labels"].is_valid().to_pylist()
+    if set(several) != {job.mode == "multi"}:
         remedy = "Evaluate one mode at a time: give rows without a `mode` of their own."
         raise JobError([Problem("--gold", "", "has rows with another mode than the job", remedy)])
+    rows, confidence = np.arange(len(gold)), results["confidence"]
     if job.mode == "multi":
-        lengths = pc.list_value_length(results["labels"]).to_numpy()
         pairs = pc.list_flatten(results["labels"])
         names, confidence = pc.struct_field(pairs, "label"), pc.struct_field(pairs, "confidence")
         threshold = DEFAULT_THRESHOLD if job.threshold is None else job.threshold
-        return _multi(job, gold, np.repeat(np.arange(len(gold)), lengths), names, confidence, threshold), False
-    confidence = results["confidence"]
-    if job.labels is not None and len(job.labels) == 1:
+        return _multi(job, gold, rows.repeat(pc.list_value_length(results["labels"])), names, confidence, threshold)
+    if _is_detection(job):
         threshold = DETECTION_THRESHOLD if job.min_confidence is None else job.min_confidence
-        return _multi(job, gold, np.arange(len(gold)), results["label"], confidence, threshold), False
-    answered = results["label"].to_pylist()
-    right = [labels[0] for labels in gold]
-    sure = confidence.to_numpy()
-    fallback = job.fallback_label
+        return _multi(job, gold, rows, results["label"], confidence, threshold)
+    answered, right, sure = results["label"].to_pylist(), [labels[0] for labels in gold], confidence.to_numpy()
     final = None
-    if fallback is not None and fallback in set(right):
+    if fallback:
         limit = job.abstention.min_confidence
-        final = [label if at >= limit else fallback for label, at in zip(answered, sure, strict=True)]
-    labels = _labels(job, [*right, *answered])
-    return Answers.single(labels, right, answered, sure, final), final is not None
+        final = [label if at >= limit else job.fallback_label for label, at in zip(answered, sure, strict=True)]
+    return Answers.single(_labels(job, [*right, *answered]), right, answered, sure, final)
 
 
 def _multi(

@@ -8,7 +8,7 @@ from rich.text import Text
 
 from classer_core.evaluation import Report
 from classer_core.evaluation.report import Interval
-from classer_core.evaluation.wording import notes, share, threshold_sentence
+from classer_core.evaluation.wording import figures, notes, share, threshold_sentence
 
 LABELS_SHOWN = 30
 CONFUSIONS_SHOWN = 8
@@ -18,15 +18,10 @@ MISTAKES_SHOWN = 5
 def show_report(report: Report, console: Console) -> None:
     """Prints the figures, then labels (worst first where there are many), confusions and the surest mistakes."""
     table = _table("", "", "95% interval")
-    exact = "exact match" if report.mode == "multi" else "accuracy"
-    _add(table, exact, report.accuracy)
-    _add(table, "macro-F1", report.macro_f1)
-    if report.mode == "multi":
-        _add(table, "micro-F1", report.micro_f1)
-        _add(table, "micro-precision", report.micro_precision)
-        _add(table, "micro-recall", report.micro_recall)
-    table.add_row("expected calibration error", f"{report.expected_calibration_error:.3f}", "")
-    table.add_row("rows judged", f"{report.judged:,}", "")
+    for name, figure in figures(report):
+        table.add_row(name, f"{figure.value:.3f}", _interval(figure))
+    table.add_row("Expected calibration error", f"{report.expected_calibration_error:.3f}", "")
+    table.add_row("Rows judged", f"{report.judged:,}", "")
     console.print(table)
     for line in [threshold_sentence(report), *notes(report)]:
         console.print(Text(line))
@@ -52,7 +47,9 @@ def _show_labels(report: Report, console: Console) -> None:
 def _show_confusions(report: Report, console: Console) -> None:
     if not report.confusions:
         return
-    table = _table(Column("right", max_width=32, no_wrap=True), Column("taken for", max_width=32), "times", "of its rows")
+    table = _table(
+        Column("right", max_width=32, no_wrap=True), Column("taken for", max_width=32), "times", "of its rows"
+    )
     for item in report.confusions[:CONFUSIONS_SHOWN]:
         table.add_row(printable(item.gold), printable(item.given), f"{item.count:,}", share(item.share))
     console.print(table)
@@ -62,8 +59,9 @@ def _show_confusions(report: Report, console: Console) -> None:
 def _show_mistakes(report: Report, console: Console) -> None:
     if not report.mistakes:
         return
-    text, answer = Column("sure, and wrong", max_width=48, no_wrap=True), Column("answer", max_width=24, no_wrap=True)
-    table = Table(text, answer, "confidence", Column("right", max_width=24, no_wrap=True), box=None, pad_edge=False)
+    text, sure = Column("sure, and wrong", ratio=1, no_wrap=True), Column("confidence", min_width=10)
+    answer, gold = (Column(name, max_width=24, no_wrap=True) for name in ("answer", "right"))
+    table = Table(text, answer, sure, gold, box=None, pad_edge=False, header_style="bold", expand=True)
     for item in report.mistakes[:MISTAKES_SHOWN]:
         right = printable(", ".join(item.gold) or "(none)")
         table.add_row(printable(item.text or item.id), printable(item.given), f"{item.confidence:.4f}", right)
@@ -78,10 +76,6 @@ def printable(text: str) -> Text:
 def _table(first: Column | str, *others: Column | str) -> Table:
     right = [Column(item, justify="right") if isinstance(item, str) else item for item in others]
     return Table(first, *right, box=None, pad_edge=False, header_style="bold")
-
-
-def _add(table: Table, name: str, figure: Interval) -> None:
-    table.add_row(name, f"{figure.value:.3f}", _interval(figure))
 
 
 def _interval(figure: Interval) -> str:

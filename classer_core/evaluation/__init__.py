@@ -1,6 +1,6 @@
 """How good a classifier is on rows whose right labels are known.
 
-    Answers (what was right, what was said) -> metrics -> Report -> page (HTML), JSON, or a terminal
+Answers (what was right, what was said) -> metrics -> Report -> page (HTML), JSON, or a terminal
 """
 
 from classer_core.evaluation.answers import Answers as Answers

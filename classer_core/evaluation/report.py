@@ -132,12 +132,14 @@ class Report:
     """Everything that was found. Figures are of the rows that got an answer, before abstaining unless
     `fallback_is_right`: the gold rows name the fallback label, so that abstaining can be right.
 
-    `accuracy` is the share of rows with exactly the right label(s). `calibration` and `curve` judge single answers:
-    one a row, or in `mode` multi one for every label of every row.
+    `mode` is single, multi or detection (one label, there or not). `accuracy` is the share of rows with exactly the
+    right label(s). `calibration` and `curve` judge single answers: one a row, or one for every label of every row.
+    `setting` is the key of the job that their thresholds are for.
     """
 
     rows: Rows
     mode: str
+    setting: str
     judged: int
     fallback_is_right: bool
     accuracy: Interval
@@ -172,6 +174,7 @@ def evaluate(
     ids: Sequence[str],
     texts: Sequence[str],
     wanted: float = 0.95,
+    setting: str = "min_confidence",
     abstention: Abstention | None = None,
     fallback_is_right: bool = False,
 ) -> Report:
@@ -183,6 +186,7 @@ def evaluate(
         ids: of each row.
         texts: of each row, "" where there is none.
         wanted: the precision that the headline looks for.
+        setting: the key of the job that sets what is answered: min_confidence or threshold.
         abstention: the job's own rule.
         fallback_is_right: whether `answers.given` has fallback labels.
     """
@@ -218,7 +222,8 @@ def evaluate(
     calibration = calibrate(answers)
     return Report(
         rows=rows,
-        mode="single" if answers.one_of else "multi",
+        mode=_mode(answers),
+        setting=setting,
         judged=answers.n_rows,
         fallback_is_right=fallback_is_right,
         accuracy=interval("exact"),
@@ -235,7 +240,7 @@ def evaluate(
         labels=label_rows,
         confusion_labels=names,
         confusion_matrix=matrix.tolist(),
-        confusions=_confusions(matrix, names),
+        confusions=_confusions(matrix, names, right),
         calibration=[
             Bin(
                 low=place / BINS,
@@ -249,6 +254,10 @@ def evaluate(
         curve=[_point(curve, place) for place in _spread(curve.coverage)],
         mistakes=_mistakes(answers, ids, texts),
     )
+
+
+def _mode(answers: Answers) -> str:
+    return "single" if answers.one_of else "multi" if len(answers.labels) > 1 else "detection"
 
 
 def _point(curve: Curve, place: int) -> Point:
@@ -280,10 +289,10 @@ def _abstained(answers: Answers, abstention: Abstention | None) -> Abstained | N
     return Abstained(abstention.min_confidence, float(stays.mean()), hits / given if given else None)
 
 
-def _confusions(matrix: Any, names: Sequence[str]) -> list[Confusion]:
+def _confusions(matrix: Any, names: Sequence[str], right: Any) -> list[Confusion]:
     wrong = matrix.copy()
     np.fill_diagonal(wrong, 0)
-    support = matrix.sum(axis=1)
+    support = [*right, matrix[-1].sum()]  # the last for "none": rows that miss nothing
     found = [(int(wrong[place]), int(place[0]), int(place[1])) for place in zip(*np.nonzero(wrong), strict=True)]
     found.sort(key=lambda item: (-item[0], item[1], item[2]))
     return [

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from classer_core.evaluation.report import Report
+from classer_core.evaluation.report import Interval, Report
 
 
 def share(value: float | None) -> str:
@@ -10,19 +10,30 @@ def share(value: float | None) -> str:
     return "–" if value is None else f"{value * 100:.1f}%"
 
 
+def figures(report: Report) -> list[tuple[str, Interval]]:
+    """The figures that matter most in the report's mode, by name."""
+    exact = "Exact match" if report.mode == "multi" else "Accuracy"
+    if report.mode == "single":
+        return [(exact, report.accuracy), ("Macro-F1", report.macro_f1)]
+    of_all = [("recall", report.micro_recall), ("precision", report.micro_precision), ("F1", report.micro_f1)]
+    if report.mode == "detection":
+        return [(exact, report.accuracy), *((name[:1].upper() + name[1:], value) for name, value in of_all)]
+    return [
+        (exact, report.accuracy),
+        ("Macro-F1", report.macro_f1),
+        *((f"Micro-{name}", value) for name, value in of_all),
+    ]
+
+
 def threshold_sentence(report: Report) -> str:
-    """What `min_confidence` (one label a row) or `threshold` (several) gives the wanted precision."""
+    """Which threshold gives the wanted precision, and at what cost."""
     wanted, point = f"{report.wanted.wanted * 100:g}%", report.wanted.point
     if point is None:
-        return f"No threshold gives {wanted} precision."
-    if report.mode == "multi":
-        return (
-            f"threshold {point.threshold:.4g} gives {share(point.precision)} precision "
-            f"and finds {share(point.coverage)} of the right labels."
-        )
-    return (
-        f"min_confidence {point.threshold:.4g} gives {share(point.precision)} precision on {share(point.coverage)} of rows."
-    )
+        return f"No {report.setting} gives {wanted} precision."
+    gain = f"{report.setting} {point.threshold:.4g} gives {share(point.precision)} precision"
+    if report.mode == "single":
+        return f"{gain} on {share(point.coverage)} of rows ({point.answers:,} answers)."
+    return f"{gain} and finds {share(point.coverage)} of the right labels ({point.answers:,} answers)."
 
 
 def notes(report: Report) -> list[str]:
