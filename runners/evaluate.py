@@ -26,9 +26,10 @@ def evaluate(
     html_file: HtmlFile = None,
     overrides: Overrides = None,
 ) -> None:
-    """Judges a job's answers on rows whose right labels are known: how often right, how well it knows, what it mixes up.
+    """Judges a job's answers on rows whose right labels are known.
 
-    Gold rows go through the job's own pipeline. Without a column of content they are matched to the job's records by id.
+    Gold rows go through the job's own pipeline. Without a text or file of their own, they are found by id among the
+    job's records.
     """
     from pipelines.job import load_job
 

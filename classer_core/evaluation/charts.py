@@ -8,7 +8,7 @@ from math import floor
 
 from classer_core.evaluation.report import Bin, Point, Report, Target
 
-MATRIX_PX = 1_060
+MATRIX_PX = 1_120
 CELL_PX = ((4, 84.0), (10, 56.0), (20, 38.0), (40, 24.0), (60, 16.0))  # up to so many labels: cells that wide
 SMALLEST_CELL_PX = 6.5
 COUNTED_CELL_PX = 30.0  # cells from here on have their count written in them
@@ -88,7 +88,7 @@ def matrix_chart(names: Sequence[str], matrix: Sequence[Sequence[int]]) -> Matri
     """The picture of a confusion matrix, from 2 labels (large cells with counts) to 200 (a heat map)."""
     count = len(names)
     cell = next((width for most, width in CELL_PX if count <= most), max(SMALLEST_CELL_PX, MATRIX_PX / count))
-    font = min(13.0, max(cell * 0.86, 5.5))
+    font = min(13.0, max(cell * 0.92, 5.5))
     cells = []
     for row, counts in enumerate(matrix):
         support = max(sum(counts), 1)

@@ -1,9 +1,9 @@
-"""Answers in, figures out. Every figure of labels is a function of sums over rows, so that resampling is one product."""
+"""Answers in, figures out. Figures of labels are functions of sums over rows, so that resampling is one product."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy import sparse
@@ -16,23 +16,25 @@ RESAMPLES_AT_ONCE = 50
 SEED = 0
 
 
-@dataclass(frozen=True)
-class LabelScores:
-    """Figures from sums over rows; every field has the leading shape of those sums, () or (n_resamples,).
-
-    `precision` and `recall` of a label that was never given, or is never right, are 0 here. `macro` figures are means
-    over labels that are right or given somewhere; `exact` is the share of rows with just the right labels.
-    """
+class Figures(NamedTuple):
+    """Of labels; 0 where a label was never given (precision) or is never right (recall)."""
 
     precision: Floats
     recall: Floats
     f1: Floats
-    macro_precision: Floats
-    macro_recall: Floats
-    macro_f1: Floats
-    micro_precision: Floats
-    micro_recall: Floats
-    micro_f1: Floats
+
+
+@dataclass(frozen=True)
+class LabelScores:
+    """Figures from sums over rows; all of them have the leading shape of those sums, () or (n_resamples,).
+
+    `macro` is the mean over labels that are right or given somewhere, `micro` is of all labels' answers together;
+    `exact` is the share of rows with just the right labels.
+    """
+
+    by_label: Figures
+    macro: Figures
+    micro: Figures
     exact: Floats
 
 
@@ -85,10 +87,13 @@ def label_scores(sums: Floats, present: Any, n_rows: int) -> LabelScores:
         n_rows: rows summed up.
     """
     hits, given, right = np.split(sums[..., :-1].astype(np.float64), 3, axis=-1)
-    precision, recall, f1 = _figures(hits, given, right)
-    micro = _figures(hits.sum(-1), given.sum(-1), right.sum(-1))
-    macro = [values[..., present].mean(-1) if present.any() else values.sum(-1) for values in (precision, recall, f1)]
-    return LabelScores(precision, recall, f1, *macro, *micro, sums[..., -1].astype(np.float64) / max(n_rows, 1))
+    by_label = _figures(hits, given, right)
+    return LabelScores(
+        by_label=by_label,
+        macro=Figures(*(values[..., present].mean(-1) for values in by_label)),
+        micro=_figures(hits.sum(-1), given.sum(-1), right.sum(-1)),
+        exact=sums[..., -1].astype(np.float64) / n_rows,
+    )
 
 
 def resampled_sums(sums: Any, resamples: int = RESAMPLES, seed: int = SEED) -> Floats:
@@ -144,8 +149,9 @@ def confusion(answers: Answers) -> Integers:
     return matrix
 
 
-def _figures(hits: Floats, given: Floats, right: Floats) -> tuple[Floats, Floats, Floats]:
-    return hits / np.maximum(given, 1), hits / np.maximum(right, 1), 2 * hits / np.maximum(given + right, 1)
+def _figures(hits: Floats, given: Floats, right: Floats) -> Figures:
+    precision, recall = hits / np.maximum(given, 1), hits / np.maximum(right, 1)
+    return Figures(precision, recall, 2 * hits / np.maximum(given + right, 1))
 
 
 def _kinds(sums: Any) -> tuple[Any, Integers]:

@@ -195,25 +195,22 @@ def evaluate(
     size = len(answers.labels)
     given, right = totals[size : 2 * size], totals[2 * size : 3 * size]
     present = (given + right) > 0
-    found = label_scores(totals, present, answers.n_rows)
-    drawn = label_scores(resampled_sums(sums), present, answers.n_rows)
+    averaged = present if present.any() else ~present
+    found = label_scores(totals, averaged, answers.n_rows)
+    drawn = label_scores(resampled_sums(sums), averaged, answers.n_rows)
     matrix = confusion(answers)
     curve = coverage_curve(answers)
     names = list(answers.labels) if answers.one_of else [*answers.labels, NONE]
 
-    def interval(name: str, place: int | None = None) -> Interval:
-        value, resamples = getattr(found, name), getattr(drawn, name)
-        if place is not None:
-            value, resamples = value[place], resamples[:, place]
-        low, high = np.percentile(resamples, [2.5, 97.5])
-        return Interval(float(value), float(low), float(high))
-
+    f1_low, f1_high = np.percentile(drawn.by_label.f1, [2.5, 97.5], axis=0)
     label_rows = [
         LabelRow(
             label=label,
-            precision=float(found.precision[place]) if given[place] else None,
-            recall=float(found.recall[place]) if right[place] else None,
-            f1=interval("f1", place) if present[place] else None,
+            precision=float(found.by_label.precision[place]) if given[place] else None,
+            recall=float(found.by_label.recall[place]) if right[place] else None,
+            f1=Interval(float(found.by_label.f1[place]), float(f1_low[place]), float(f1_high[place]))
+            if present[place]
+            else None,
             support=int(right[place]),
             given=int(given[place]),
         )
@@ -226,13 +223,13 @@ def evaluate(
         setting=setting,
         judged=answers.n_rows,
         fallback_is_right=fallback_is_right,
-        accuracy=interval("exact"),
-        macro_f1=interval("macro_f1"),
-        macro_precision=interval("macro_precision"),
-        macro_recall=interval("macro_recall"),
-        micro_f1=interval("micro_f1"),
-        micro_precision=interval("micro_precision"),
-        micro_recall=interval("micro_recall"),
+        accuracy=_interval(found.exact, drawn.exact),
+        macro_f1=_interval(found.macro.f1, drawn.macro.f1),
+        macro_precision=_interval(found.macro.precision, drawn.macro.precision),
+        macro_recall=_interval(found.macro.recall, drawn.macro.recall),
+        micro_f1=_interval(found.micro.f1, drawn.micro.f1),
+        micro_precision=_interval(found.micro.precision, drawn.micro.precision),
+        micro_recall=_interval(found.micro.recall, drawn.micro.recall),
         expected_calibration_error=calibration.expected_error,
         wanted=_target(curve, wanted),
         targets=[_target(curve, precision) for precision in PRECISIONS],
@@ -254,6 +251,11 @@ def evaluate(
         curve=[_point(curve, place) for place in _spread(curve.coverage)],
         mistakes=_mistakes(answers, ids, texts),
     )
+
+
+def _interval(found: Floats, drawn: Floats) -> Interval:
+    low, high = np.percentile(drawn, [2.5, 97.5])
+    return Interval(float(found), float(low), float(high))
 
 
 def _mode(answers: Answers) -> str:

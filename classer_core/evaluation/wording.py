@@ -7,7 +7,7 @@ from classer_core.evaluation.report import Interval, Report
 
 def share(value: float | None) -> str:
     """0.953 as 95.3%; a dash where there is no figure."""
-    return "–" if value is None else f"{value * 100:.1f}%"
+    return "\N{EN DASH}" if value is None else f"{value * 100:.1f}%"
 
 
 def figures(report: Report) -> list[tuple[str, Interval]]:
