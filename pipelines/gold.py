@@ -63,6 +63,16 @@ class KeepRecords(beam.DoFn):
             yield Chunk([chunk.records[row] for row in kept], chunk.rows.take(pa.array(kept, pa.int32())), failures)
 
 
+class WrongLabelError(ValueError):
+    """A value that is no right label, what is wrong with it, and what to do."""
+
+    def __init__(self, value: Any, message: str, remedy: str) -> None:
+        super().__init__(message)
+        self.value = shown(value)
+        self.message = message
+        self.remedy = remedy
+
+
 class GoldLabels:
     """What a job takes for a right label.
 
@@ -79,7 +89,7 @@ class GoldLabels:
         """A value of the gold column in, its labels out.
 
         Raises:
-            ValueError: with a message and a remedy; not of a kind that the job's mode has, or an unknown label.
+            WrongLabelError: not of a kind that the job's mode has, or a label that the job lacks.
         """
         value = _from_json(value) if isinstance(value, str) and value.lstrip().startswith("[") else value
         if self._detection and str(value).lower() in ("true", "false", str(self._fallback).lower()):
@@ -90,17 +100,15 @@ class GoldLabels:
 
     def _known(self, value: Any) -> str:
         if isinstance(value, bool) or not isinstance(value, str | int) or not is_clean(str(value)):
-            wanted = "a list of labels, or one" if self._several else "one label"
-            raise ValueError(
-                f"is no label: mode {'multi' if self._several else 'single'} needs {wanted}", "Correct it."
-            )
+            mode, remedy = ("multi", "a list of labels, or one") if self._several else ("single", "one label a row")
+            raise WrongLabelError(value, f"is no label in mode {mode}", f"Give {remedy}.")
         label = str(value)
         if self._labels is None or label in self._labels or (label == self._fallback and not self._several):
             return label
         close = difflib.get_close_matches(label, self._labels, n=1)
         first = ", ".join(self._labels[:LABELS_SHOWN]) + (", ..." if len(self._labels) > LABELS_SHOWN else "")
         remedy = f"Did you mean {close[0]!r}?" if close else f"The labels are: {first}."
-        raise ValueError(f"{shown(value)} is none of the job's labels", remedy)
+        raise WrongLabelError(label, "is none of the job's labels", remedy)
 
 
 def read_gold(job: Job, path: str, column: str, folder: str) -> Gold:
@@ -129,59 +137,49 @@ def read_gold(job: Job, path: str, column: str, folder: str) -> Gold:
     name = display_name(source.path[0], folder)
     wanted = Columns({"gold": column} | ({"id": columns["id"]} if "id" in columns else {}), pa.schema([]))
     labels = GoldLabels(job)
-    problems: dict[str, Problem] = {}
-    counts: Counter[str] = Counter()
+    problems: list[Problem] = []
     with open_file(source.path[0]) as file:
         for chunk in reader.read(file, Part(), wanted, name):
-            gold.unreadable += len(chunk.failures)
-            _take(chunk, labels, column, gold, problems, counts)
+            _take(chunk, labels, column, gold, problems)
     if problems:
-        raise JobError(_summed_up(problems, counts))
+        raise JobError(_first_of_each(problems))
     if not gold.labels:
         message = f"no row has a label: {gold.rows:,} rows, {gold.without:,} of them with an empty {column!r}"
         raise JobError([Problem("--gold", shown(path, 200), message, "Give rows with their right labels.")])
     return gold
 
 
-def _take(
-    chunk: SourceChunk,
-    labels: GoldLabels,
-    column: str,
-    gold: Gold,
-    problems: dict[str, Problem],
-    counts: Counter[str],
-) -> None:
+def _take(chunk: SourceChunk, labels: GoldLabels, column: str, gold: Gold, problems: list[Problem]) -> None:
     values: Sequence[Any] = chunk.fields.get("gold", [None] * len(chunk.positions))
     ids: Sequence[Any] = chunk.fields.get("id", [None] * len(chunk.positions))
     gold.rows += len(chunk.positions) + len(chunk.failures)
+    gold.unreadable += len(chunk.failures)
     for position, given_id, value in zip(chunk.positions, ids, values, strict=True):
         if value is None or value == "":
             gold.without += 1
             continue
+        place, id = f"{position}: {column}", position if given_id is None else str(given_id)
         try:
             found = labels.parse(value)
-        except ValueError as error:
-            message, remedy = error.args
-            counts[message] += 1
-            problems.setdefault(message, Problem(f"{position}: {column}", shown(value), message, remedy))
+        except WrongLabelError as error:
+            problems.append(Problem(place, error.value, error.message, error.remedy))
             continue
-        id = position if given_id is None else str(given_id)
         if gold.labels.setdefault(id, found) != found:
-            message = f"id {shown(id)} is there twice, with other labels"
             remedy = "Make ids unique, or take them out: rows without are told apart by their place."
-            counts[message] += 1
-            problems.setdefault(message, Problem(f"{position}: {column}", shown(value), message, remedy))
+            problems.append(Problem(place, shown(value), f"id {shown(id)} is there twice, with other labels", remedy))
 
 
-def _summed_up(problems: dict[str, Problem], counts: Counter[str]) -> list[Problem]:
-    """The first of each kind, with the number of its like."""
+def _first_of_each(problems: Sequence[Problem]) -> list[Problem]:
+    """One problem for each wrong value, with the number of its like."""
+    counts = Counter((problem.value, problem.message) for problem in problems)
+    first = {(problem.value, problem.message): problem for problem in reversed(problems)}
     kinds = [
-        replace(problem, message=f"{message} ({counts[message]:,} rows)")
-        for message, problem in list(problems.items())[:PROBLEMS_SHOWN]
+        problem if counts[kind] == 1 else replace(problem, message=f"{problem.message} ({counts[kind]:,} rows)")
+        for kind, problem in reversed(first.items())
     ]
-    if len(problems) > PROBLEMS_SHOWN:
-        left = len(problems) - PROBLEMS_SHOWN
-        kinds.append(Problem("--gold", "", f"{left:,} more kinds of wrong labels", "Correct those above first."))
+    if len(kinds) > PROBLEMS_SHOWN:
+        left = Problem("--gold", "", f"{len(kinds) - PROBLEMS_SHOWN:,} more wrong values", "Correct those above first.")
+        return [*kinds[:PROBLEMS_SHOWN], left]
     return kinds
 
 

@@ -116,10 +116,10 @@ def test_evaluate_writes_what_it_shows(folder: Path) -> None:
     assert "Accuracy" in done.stdout and "0.500" in done.stdout
     assert "a football match" in done.stdout  # the mistake
     assert "a football match" in (folder / "new/report.html").read_text()
-    gold.write_text('{"body": "x", "label": "cookery"}\n')
+    gold.write_text('{"body": "x", "label": "cookin"}\n')
     wrong = classer("evaluate", str(folder / "job.yaml"), "--gold", str(gold))
     assert wrong.returncode == 2
-    assert "gold.ndjson@0: label = 'cookery'" in wrong.stderr and "Did you mean 'cooking'?" in wrong.stderr
+    assert "gold.ndjson@0: label = 'cookin'" in wrong.stderr and "Did you mean 'cooking'?" in wrong.stderr
 
 
 def test_classify_needs_no_job_file(tmp_path: Path) -> None:
