@@ -63,8 +63,7 @@ def test_pictures_are_drawn_and_fit(browser: webdriver.Chrome, tmp_path: Path, l
     line = browser.find_element(By.CSS_SELECTOR, "#coverage .line").rect
     assert line["width"] > 200 and line["height"] > 20
     assert browser.find_element(By.CSS_SELECTOR, "#coverage .chosen").is_displayed()
-    # Nothing is cut off: the page itself never scrolls sideways.
-    assert browser.execute_script("return document.documentElement.scrollWidth <= window.innerWidth")
+    assert _fits(browser)
     assert len(browser.find_elements(By.CSS_SELECTOR, "#mistakes tr")) == 26
     assert len(browser.find_elements(By.CSS_SELECTOR, "#labels tr")) == labels + 1
 
@@ -73,6 +72,7 @@ def test_hostile_texts_do_nothing(browser: webdriver.Chrome, tmp_path: Path) -> 
     show(browser, tmp_path, 3, hostile=True)
     assert browser.title == f"Evaluation of {ATTACK}"
     assert not browser.find_elements(By.CSS_SELECTOR, "script, img")
+    assert _fits(browser)
     assert ATTACK in browser.find_element(By.CSS_SELECTOR, "#mistakes .text").text
     assert len(browser.find_elements(By.CSS_SELECTOR, "#confusion .cell.right")) == 3
 
@@ -93,6 +93,11 @@ def test_night_and_day_differ_and_can_be_read(browser: webdriver.Chrome, tmp_pat
         panel = browser.find_element(By.CSS_SELECTOR, ".panel")
         seen[scheme] = [_brightness(panel.value_of_css_property(name)) for name in ("background-color", "color")]
     assert seen["light"][0] - seen["light"][1] > 150 and seen["dark"][1] - seen["dark"][0] > 150, seen
+
+
+def _fits(browser: webdriver.Chrome) -> bool:
+    """Whether nothing is cut off: the page itself never scrolls sideways."""
+    return bool(browser.execute_script("return document.documentElement.scrollWidth <= window.innerWidth"))
 
 
 def _fill(browser: webdriver.Chrome, selector: str) -> str:
