@@ -4,6 +4,7 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+DEBIAN_PACKAGES := chromium chromium-driver
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test integration lint benchmarks lock clean
@@ -27,9 +28,12 @@ lint: $(READY) ## ruff and mypy.
 	$(BIN)/mypy --strict classer_core
 
 test: lint ## Checks, and every test that Python alone can run.
-	$(BIN)/pytest
+	$(BIN)/pytest -m "not integration"
 
-integration: $(READY) ## Tests with real servers and runners (none yet).
+integration: $(READY) ## Tests with programs from Debian's packages, which it installs: a browser.
+	@dpkg -s $(DEBIAN_PACKAGES) >/dev/null 2>&1 || \
+		(apt-get update -qq && apt-get install -qq --no-install-recommends $(DEBIAN_PACKAGES))
+	$(BIN)/pytest -m integration
 
 benchmarks: $(READY) ## Prints the tables of tests/benchmarks/README.md (needs CLASSER_CORPUS).
 	$(BIN)/python -m tests.benchmarks.throughput

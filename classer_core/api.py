@@ -6,6 +6,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from classer_core.abstaining import Abstention
 from classer_core.classifiers import Classifier
 from classer_core.engine import load_engine
 from classer_core.errors import RecordError
@@ -32,6 +33,8 @@ def classify(
     text_type: str | None = None,
     mode: str = "single",
     threshold: float = 0.5,
+    min_confidence: float | None = None,
+    fallback_label: str | None = None,
     model: str = EMBEDDED,
 ) -> Result:
     """One text and its labels in, the answer out.
@@ -41,7 +44,8 @@ def classify(
         ModelLoadError: the model can't be loaded.
     """
     classifier = Classifier.of(labels, descriptions, examples, text_type, mode, threshold)
-    outcome = _classify([text], classifier, model)[0]
+    abstention = Abstention.of(min_confidence, fallback_label)
+    outcome = _classify([text], classifier, abstention, model)[0]
     if isinstance(outcome, Failure):
         raise RecordError(outcome.code, outcome.message, outcome.field)
     return outcome
@@ -56,6 +60,8 @@ def classify_batch(
     text_type: str | None = None,
     mode: str = "single",
     threshold: float = 0.5,
+    min_confidence: float | None = None,
+    fallback_label: str | None = None,
     model: str = EMBEDDED,
 ) -> BatchResponse:
     """Texts and their labels in, one result or failure per text out, with ids "0", "1", ...
@@ -65,8 +71,9 @@ def classify_batch(
         ModelLoadError: the model can't be loaded.
     """
     classifier = Classifier.of(labels, descriptions, examples, text_type, mode, threshold)
+    abstention = Abstention.of(min_confidence, fallback_label)
     start = time.perf_counter()
-    outcomes = _classify(texts, classifier, model)
+    outcomes = _classify(texts, classifier, abstention, model)
     return BatchResponse(
         results=outcomes,
         total_tokens=sum(outcome.tokens for outcome in outcomes if isinstance(outcome, Result)),
@@ -74,7 +81,9 @@ def classify_batch(
     )
 
 
-def _classify(texts: Sequence[str], classifier: Classifier, model: str) -> list[Result | Failure]:
+def _classify(
+    texts: Sequence[str], classifier: Classifier, abstention: Abstention, model: str
+) -> list[Result | Failure]:
     outcomes: list[Result | Failure] = []
     records = []
     for position, text in enumerate(texts):
@@ -82,5 +91,5 @@ def _classify(texts: Sequence[str], classifier: Classifier, model: str) -> list[
             records.append(Record(str(position), checked_text(text), classifier))
         except RecordError as error:
             outcomes.append(Failure.of(error, str(position), "read"))
-    outcomes += load_engine(model, EMBEDDED, "fail").classify(records)
+    outcomes += abstention.apply_all(load_engine(model, EMBEDDED, "fail").classify(records))
     return sorted(outcomes, key=lambda outcome: int(outcome.id))

@@ -35,6 +35,8 @@ class FailureCode(StrEnum):
     CACHE_INVALID = "cache_invalid"
     MODE_INVALID = "mode_invalid"
     THRESHOLD_INVALID = "threshold_invalid"
+    MIN_CONFIDENCE_INVALID = "min_confidence_invalid"
+    FALLBACK_LABEL_INVALID = "fallback_label_invalid"
     FIELD_UNSUPPORTED = "field_unsupported"
     IMAGE_INVALID = "image_invalid"
     FILE_INVALID = "file_invalid"

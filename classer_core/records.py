@@ -61,6 +61,7 @@ class Result:
     `confidence` 0-1 with 4 decimals (multi: of the best label, None if none is above the threshold).
     `tokens` counts what the model read of this record, special tokens included, padding not.
     `coverage` is the share of the content that was read. `evidence` is the page or picture that weighed most.
+    `abstained`: the confidence was too low, and the label is None or a fallback (labels: empty).
     """
 
     id: str
@@ -75,6 +76,7 @@ class Result:
     model: str
     coverage: float
     evidence: str | None = None
+    abstained: bool = False
 
 
 @dataclass(slots=True)
@@ -105,6 +107,7 @@ RESULT_SCHEMA = pa.schema(
         pa.field("label", pa.string()),
         pa.field("labels", pa.list_(_LABEL_CONFIDENCE)),
         pa.field("confidence", pa.float64()),
+        pa.field("abstained", pa.bool_(), nullable=False),
         pa.field("tokens", pa.int64(), nullable=False),
         pa.field("visual_tokens", pa.int64()),
         pa.field("latency_ms", pa.float64(), nullable=False),

@@ -11,6 +11,7 @@ import apache_beam as beam
 from apache_beam.metrics import Metrics
 from apache_beam.ml.inference.base import ModelHandler, RunInference
 
+from classer_core.abstaining import Abstention
 from classer_core.engine import Engine
 from classer_core.records import Outcome, Result
 from pipelines import progress
@@ -26,25 +27,29 @@ class ClassifyRecords(beam.PTransform[Any, Any]):
 
     Args:
         load: loads the engine; called once per worker, so it must be picklable.
+        abstention: which answers are not sure enough.
     """
 
-    def __init__(self, load: Callable[[], Engine]) -> None:
+    def __init__(self, load: Callable[[], Engine], abstention: Abstention) -> None:
         super().__init__()
         self._load = load
+        self._abstention = abstention
 
     def expand(self, chunks: Any) -> Any:
         """RunInference shares the model and times it; batches are made inside, by the tokens of each chunk."""
-        return chunks | RunInference(ChunkHandler(self._load))
+        return chunks | RunInference(ChunkHandler(self._load, self._abstention))
 
 
 class ChunkHandler(ModelHandler[Any, Any, Engine]):
     """Beam's view of the engine. A chunk is already a batch: Beam's batching would only put lists around it."""
 
-    def __init__(self, load: Callable[[], Engine]) -> None:
+    def __init__(self, load: Callable[[], Engine], abstention: Abstention) -> None:
         super().__init__()
         self._load = load
+        self._abstention = abstention
         self._records = Metrics.counter(NAMESPACE, "records")
         self._results = Metrics.counter(NAMESPACE, "results")
+        self._abstained = Metrics.counter(NAMESPACE, "abstained")
         self._failures = Metrics.counter(NAMESPACE, "failures")
         self._tokens = Metrics.counter(NAMESPACE, "tokens")
         self._chunk_records = Metrics.distribution(NAMESPACE, "chunk_records")
@@ -60,7 +65,7 @@ class ChunkHandler(ModelHandler[Any, Any, Engine]):
         """One chunk in (as the batch), one out."""
         assert isinstance(batch, Chunk)
         start = time.perf_counter()
-        outcomes = model.classify(batch.records)
+        outcomes = self._abstention.apply_all(model.classify(batch.records))
         if outcomes:
             self._model_ms.update(round((time.perf_counter() - start) * 1000))
         classified = settle(batch, outcomes)
@@ -72,7 +77,9 @@ class ChunkHandler(ModelHandler[Any, Any, Engine]):
         self._records.inc(results + failures)
         self._results.inc(results)
         self._failures.inc(failures)
-        self._tokens.inc(sum(outcome.tokens for outcome in outcomes if isinstance(outcome, Result)))
+        answers = [outcome for outcome in outcomes if isinstance(outcome, Result)]
+        self._abstained.inc(sum(answer.abstained for answer in answers))
+        self._tokens.inc(sum(answer.tokens for answer in answers))
         self._chunk_records.update(results + failures)
         for code, count in Counter(classified.failures.column("code").to_pylist()).items():
             Metrics.counter(NAMESPACE, f"failures.{code}").inc(count)

@@ -16,6 +16,7 @@ from classer_core.records import FAILURE_SCHEMA
 from pipelines.chunks import ClassifiedChunk, output_schema
 from pipelines.classify import ClassifyRecords
 from pipelines.fetch import FetchContents
+from pipelines.gold import KeepRecords
 from pipelines.job import Job
 from pipelines.read import ReadRecords
 from pipelines.readers import Columns
@@ -31,6 +32,7 @@ def build(
     run: str,
     folder: str,
     load: Callable[[], Engine],
+    only: frozenset[str] | None = None,
 ) -> None:
     """Adds a job's steps to a pipeline.
 
@@ -41,12 +43,15 @@ def build(
         run: name of this run, in letters, digits and underscores.
         folder: file names in ids are relative to it.
         load: loads the engine; called once per worker process, so it must be picklable.
+        only: ids of the records to classify; without, all of them.
     """
+    records = pipeline | "ReadRecords" >> ReadRecords(job, columns, folder)
+    if only is not None:
+        records = records | "KeepRecords" >> beam.ParDo(KeepRecords(only))
     classified = (
-        pipeline
-        | "ReadRecords" >> ReadRecords(job, columns, folder)
+        records
         | "FetchContents" >> beam.ParDo(FetchContents(job.fetch_rules(folder), job.source.format == "documents"))
-        | "ClassifyRecords" >> ClassifyRecords(load)
+        | "ClassifyRecords" >> ClassifyRecords(load, job.abstention)
         | "Outcomes" >> beam.ParDo(split_outcomes).with_outputs(FAILURES, main="results")
     )
     _ = classified.results | "WriteResults" >> WriteRows(

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from classer_core.abstaining import Abstention
 from classer_core.classifiers import shown
 from classer_core.errors import JobError, Problem, RecordError
 from classer_core.fetching.rules import FetchRules
@@ -75,6 +76,8 @@ class Job(_Section):
     text_type: str | None = None
     mode: Literal["single", "multi"] | None = None
     threshold: Annotated[float, Field(ge=0, le=1, strict=False)] | None = None
+    min_confidence: Annotated[float, Field(ge=0, le=1, strict=False)] | None = None
+    fallback_label: str | None = None
     priority: Literal["standard", "fast"] = "standard"
     cache: bool = True
     model: Annotated[str, Field(min_length=1)] = "embedded"
@@ -95,6 +98,11 @@ class Job(_Section):
     def fetch_rules(self, folder: str) -> FetchRules:
         """What records of this job may reach; their relative paths start at `folder`."""
         return FetchRules(tuple(self.allow_paths), tuple(self.allow_hosts), self.allow_http, folder)
+
+    @property
+    def abstention(self) -> Abstention:
+        """When this job rather gives no answer."""
+        return Abstention.of(self.min_confidence, self.fallback_label)
 
     @property
     def request_defaults(self) -> dict[str, Any]:
@@ -191,6 +199,7 @@ def _classifier_problems(job: Job, file: Path) -> list[Problem]:
         message = "labels are missing: neither the job nor a column has them"
         return [Problem(f"{file}: labels", "", message, "Add `labels:`, or `source.columns.labels`.")]
     try:
+        _ = job.abstention
         RequestParser(job.request_defaults)
     except RecordError as error:
         field = error.field or "labels"

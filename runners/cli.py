@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -11,23 +10,20 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 import yaml
-from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
 
 from classer_core.errors import JobError, ModelLoadError, RecordError, TooManyFailuresError
+from runners.console import EXIT_WRONG_JOB, JobFile, Overrides, drop_noise, err, out, stop_wrong_job
+from runners.evaluate import evaluate
 
 if TYPE_CHECKING:
     from runners.local import RunSummary
 
-EXIT_WRONG_JOB, EXIT_TOO_MANY_FAILURES = 2, 3
+EXIT_TOO_MANY_FAILURES = 3
 
 app = typer.Typer(help="Bulk classification on Apache Beam.", no_args_is_help=True, pretty_exceptions_enable=False)
-out = Console()
-err = Console(stderr=True)
-
-JobFile = Annotated[Path, typer.Argument(metavar="JOB.yaml", help="The job file.", show_default=False)]
-Overrides = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Overrides a key of the job.")]
+app.command()(evaluate)
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": False})
@@ -45,14 +41,14 @@ def run(
     """
     from pipelines.job import load_job
 
-    _drop_noise()
+    drop_noise()
     try:
         job = load_job(job_file, overrides or [])
         from runners.local import run_job
 
         summary = run_job(job, job_file.resolve().parent, runner, context.args, err)
     except JobError as error:
-        _stop_wrong_job(error)
+        stop_wrong_job(error)
     except ModelLoadError as error:
         err.print(str(error), style="red", markup=False)
         raise typer.Exit(EXIT_WRONG_JOB) from error
@@ -75,7 +71,7 @@ def check(job_file: JobFile, overrides: Overrides = None) -> None:
     try:
         load_job(job_file, overrides or [])
     except JobError as error:
-        _stop_wrong_job(error)
+        stop_wrong_job(error)
     out.print(f"{job_file}: nothing wrong", markup=False, highlight=False)
 
 
@@ -87,6 +83,8 @@ def classify(
     text_type: Annotated[str | None, typer.Option(help='What the texts are, as in "app review".')] = None,
     multi: Annotated[bool, typer.Option("--multi", help="Every label above the threshold.")] = False,
     threshold: Annotated[float, typer.Option(help="For --multi.")] = 0.5,
+    min_confidence: Annotated[float | None, typer.Option(help="Below it: no label, abstained.")] = None,
+    fallback_label: Annotated[str | None, typer.Option(help="The label of those, instead of none.")] = None,
     model: Annotated[str, typer.Option(help="embedded, a Hugging Face id, or a folder.")] = "embedded",
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
 ) -> None:
@@ -102,6 +100,8 @@ def classify(
             text_type=text_type,
             mode="multi" if multi else "single",
             threshold=threshold,
+            min_confidence=min_confidence,
+            fallback_label=fallback_label,
             model=model,
         )
     except (RecordError, ModelLoadError) as error:
@@ -123,11 +123,6 @@ def classify(
     out.print(table)
 
 
-def _drop_noise() -> None:
-    """Beam warns of Google's libraries, which a job without them does not need."""
-    logging.getLogger().addFilter(lambda record: "apitools not found" not in record.getMessage())
-
-
 def _mapping(path: Path) -> dict[str, str]:
     try:
         value = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -138,12 +133,6 @@ def _mapping(path: Path) -> dict[str, str]:
     return value
 
 
-def _stop_wrong_job(error: JobError) -> None:
-    for problem in error.problems:
-        err.print(str(problem), style="red", markup=False, soft_wrap=True)
-    raise typer.Exit(EXIT_WRONG_JOB) from error
-
-
 def _show_summary(summary: RunSummary) -> None:
     table = Table(show_header=False, box=None, pad_edge=False)
     table.add_column(justify="left")
@@ -151,6 +140,8 @@ def _show_summary(summary: RunSummary) -> None:
     rate = summary.records / max(summary.seconds, 1e-9)
     table.add_row("records", f"{summary.records:,}")
     table.add_row("results", f"{summary.results:,}")
+    if summary.abstained:
+        table.add_row("of them abstained", f"{summary.abstained:,}")
     for code, count in summary.failures.items():
         table.add_row(f"failed: {code}", f"{count:,}")
     table.add_row("tokens", f"{summary.tokens:,}")

@@ -40,6 +40,7 @@ class RunSummary:
 
     records: int
     results: int
+    abstained: int
     failures: dict[str, int]
     tokens: int
     seconds: float
@@ -56,6 +57,7 @@ def run_job(
     beam_args: Sequence[str] = (),
     console: Console | None = None,
     load: Callable[[], Engine] | None = None,
+    only: frozenset[str] | None = None,
 ) -> RunSummary:
     """Runs a job to its end and returns what it did; all rows are written then.
 
@@ -66,6 +68,7 @@ def run_job(
         beam_args: Beam's own pipeline options.
         console: where a progress bar goes; none without a terminal.
         load: loads the engine, instead of one with the job's models.
+        only: ids of the records to classify; without, all of them.
 
     Raises:
         JobError: no file, a column that is not there, or no such runner.
@@ -84,7 +87,7 @@ def run_job(
         if runner == "local":
             load()  # errors come before any record is read; the worker, in this process, gets the same engine
     start = time.perf_counter()
-    build(pipeline, job, columns, run_name(), str(folder), load)
+    build(pipeline, job, columns, run_name(), str(folder), load, only)
     total = _rows_known(job)
     with _progress_bar(console, total):
         result = pipeline.run()
@@ -155,6 +158,7 @@ def _summary(job: Job, result: Any, seconds: float) -> RunSummary:
     return RunSummary(
         records=counters.get("records", 0),
         results=counters.get("results", 0),
+        abstained=counters.get("abstained", 0),
         failures=dict(sorted(failures.items())),
         tokens=counters.get("tokens", 0),
         seconds=seconds,

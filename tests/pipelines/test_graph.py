@@ -107,6 +107,13 @@ def test_duplicate_ids_are_kept(tmp_path: Path) -> None:
     )
 
 
+def test_unsure_records_abstain(tmp_path: Path) -> None:
+    write_ndjson(tmp_path / "a.ndjson", [{"id": 1, "text": "billing"}, {"id": 2, "text": "billing sales"}])
+    summary = run(tmp_path, {"format": "ndjson", "path": "a.ndjson"}, min_confidence=0.9, fallback_label="other")
+    assert [(row["label"], row["abstained"]) for row in rows(tmp_path)] == [("billing", False), ("other", True)]
+    assert (summary.results, summary.abstained) == (2, 1)
+
+
 def test_ids_are_made_of_file_and_position(tmp_path: Path) -> None:
     write_ndjson(tmp_path / "a.ndjson", [{"text": "billing"}, {"text": "sales"}])
     run(tmp_path, {"format": "ndjson", "path": "*.ndjson"})

@@ -52,6 +52,8 @@ def test_overrides_set_dotted_keys(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
+        ({"min_confidence": 2}, ["min_confidence = 2", "less than or equal to 1"]),
+        ({"fallback_label": "other"}, ["job.yaml: fallback_label = 'other'", "without a min_confidence"]),
         ({"lables": ["a"]}, ["job.yaml: lables", "unknown key", "Did you mean 'labels'?"]),
         ({"source": {**GOOD["source"], "pth": "x"}}, ["source.pth", "Did you mean 'path'?"]),
         ({"source": {**GOOD["source"], "columns": {"txt": "body"}}}, ["'txt' is no request field", "'text'"]),

@@ -87,7 +87,9 @@ def test_check_of_a_good_job() -> None:
     assert (done.returncode, done.stdout) == (0, "configs/demo.yaml: nothing wrong\n")
 
 
-@pytest.mark.parametrize("args", [["--help"], ["run", "--help"], ["check", "configs/demo.yaml"]])
+@pytest.mark.parametrize(
+    "args", [["--help"], ["run", "--help"], ["evaluate", "--help"], ["check", "configs/demo.yaml"]]
+)
 def test_help_and_check_load_neither_torch_nor_beam(args: list[str]) -> None:
     code = (
         "import sys; from runners.cli import app\n"
@@ -99,6 +101,25 @@ def test_help_and_check_load_neither_torch_nor_beam(args: list[str]) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_evaluate_writes_what_it_shows(folder: Path) -> None:
+    rows = [{"body": "we fried onions", "label": "cooking"}, {"body": "a football match", "label": "cooking"}]
+    gold = folder / "gold.ndjson"
+    gold.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    files = ["--json", str(folder / "new/report.json"), "--html", str(folder / "new/report.html")]
+    done = classer("evaluate", str(folder / "job.yaml"), "--gold", str(gold), *files)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    figures = json.loads((folder / "new/report.json").read_text())
+    assert (figures["judged"], figures["accuracy"]["value"]) == (2, 0.5)
+    assert "Accuracy" in done.stdout and "0.500" in done.stdout
+    assert "a football match" in done.stdout  # the mistake
+    assert "a football match" in (folder / "new/report.html").read_text()
+    gold.write_text('{"body": "x", "label": "cookin"}\n')
+    wrong = classer("evaluate", str(folder / "job.yaml"), "--gold", str(gold))
+    assert wrong.returncode == 2
+    assert "gold.ndjson@0: label = 'cookin'" in wrong.stderr and "Did you mean 'cooking'?" in wrong.stderr
 
 
 def test_classify_needs_no_job_file(tmp_path: Path) -> None:

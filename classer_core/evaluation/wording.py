@@ -1,0 +1,57 @@
+"""What a report says in words; the same on a terminal and on the page."""
+
+from __future__ import annotations
+
+from classer_core.evaluation.report import Interval, Report
+
+
+def share(value: float | None) -> str:
+    """0.953 as 95.3%; a dash where there is no figure."""
+    return "\N{EN DASH}" if value is None else f"{value * 100:.1f}%"
+
+
+def figures(report: Report) -> list[tuple[str, Interval]]:
+    """The figures that matter most in the report's mode, by name."""
+    exact = "Exact match" if report.mode == "multi" else "Accuracy"
+    if report.mode == "single":
+        return [(exact, report.accuracy), ("Macro-F1", report.macro_f1)]
+    of_all = [("recall", report.micro_recall), ("precision", report.micro_precision), ("F1", report.micro_f1)]
+    if report.mode == "detection":
+        return [(exact, report.accuracy), *((name[:1].upper() + name[1:], value) for name, value in of_all)]
+    return [
+        (exact, report.accuracy),
+        ("Macro-F1", report.macro_f1),
+        *((f"Micro-{name}", value) for name, value in of_all),
+    ]
+
+
+def threshold_sentence(report: Report) -> str:
+    """Which threshold gives the wanted precision, and at what cost."""
+    wanted, point = f"{report.wanted.wanted * 100:g}%", report.wanted.point
+    if point is None:
+        return f"No {report.setting} gives {wanted} precision."
+    gain = f"{report.setting} {point.threshold:.4g} gives {share(point.precision)} precision"
+    if report.mode == "single":
+        return f"{gain} on {share(point.coverage)} of rows ({point.answers:,} answers)."
+    return f"{gain} and finds {share(point.coverage)} of the right labels ({point.answers:,} answers)."
+
+
+def notes(report: Report) -> list[str]:
+    """What a reader must know of rows that were not judged, and of the job's own abstaining."""
+    rows = report.rows
+    said = []
+    if rows.without_gold:
+        said.append(f"{rows.without_gold:,} of {rows.gold_rows:,} gold rows have no label.")
+    if rows.unreadable:
+        said.append(f"{rows.unreadable:,} gold rows are unreadable.")
+    if rows.unmatched:
+        said.append(f"{rows.unmatched:,} gold ids are none of the job's records.")
+    for code, count in rows.failed.items():
+        said.append(f"{count:,} gold rows failed: {code}.")
+    if report.abstained:
+        limit = f"The job's min_confidence {report.abstained.min_confidence:g}"
+        answered, precision = share(report.abstained.answered), share(report.abstained.precision)
+        said.append(f"{limit} answers {answered} of rows, with {precision} precision.")
+    if report.fallback_is_right:
+        said.append("Gold rows name the fallback label: abstaining counts as that answer.")
+    return said

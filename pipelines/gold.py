@@ -1,0 +1,229 @@
+"""Gold rows: records whose right labels are known. Read and checked before anything is classified."""
+
+from __future__ import annotations
+
+import difflib
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import PurePosixPath
+from typing import Any
+
+import apache_beam as beam
+import orjson
+import pyarrow as pa
+
+from classer_core.classifiers import is_clean, shown
+from classer_core.errors import JobError, Problem
+from classer_core.records import REQUEST_FIELDS
+from pipelines.chunks import Chunk, SourceChunk
+from pipelines.job import Job, Source
+from pipelines.read import CONTENT_FIELDS, display_name
+from pipelines.readers import Columns, Part, is_damage, reader_for
+from pipelines.storage import find_files, is_compressed, open_file
+
+FORMATS = {
+    ".ndjson": "ndjson",
+    ".jsonl": "ndjson",
+    ".csv": "csv",
+    ".tsv": "csv",
+    ".parquet": "parquet",
+    ".pq": "parquet",
+}
+PROBLEMS_SHOWN = 10
+LABELS_SHOWN = 20
+
+
+@dataclass
+class Gold:
+    """Right labels by record id, and where their records are.
+
+    `source` is None where the gold file has labels only, and the records are the job's own. `rows` counts all of the
+    file, `without` those without a label, `unreadable` those that are no rows.
+    """
+
+    source: Source | None
+    labels: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    rows: int = 0
+    without: int = 0
+    unreadable: int = 0
+
+
+class KeepRecords(beam.DoFn):
+    """Chunks in, the same with only the records and failures of some ids out."""
+
+    def __init__(self, ids: frozenset[str]) -> None:
+        self._ids = ids
+
+    def process(self, chunk: Chunk) -> Iterable[Chunk]:
+        """Nothing, where none of them is among the ids."""
+        kept = [row for row, record in enumerate(chunk.records) if record.id in self._ids]
+        failures = [failure for failure in chunk.failures if failure.id in self._ids]
+        if kept or failures:
+            yield Chunk([chunk.records[row] for row in kept], chunk.rows.take(pa.array(kept, pa.int32())), failures)
+
+
+class WrongLabelError(ValueError):
+    """A value that is no right label, what is wrong with it, and what to do."""
+
+    def __init__(self, value: Any, message: str, remedy: str) -> None:
+        super().__init__(message)
+        self.value = shown(value)
+        self.message = message
+        self.remedy = remedy
+
+
+class GoldLabels:
+    """What a job takes for a right label.
+
+    One label is detection: beside it, `true` and `false`, and the fallback label for "no".
+    """
+
+    def __init__(self, job: Job) -> None:
+        self._labels = job.labels
+        self._fallback = job.fallback_label
+        self._detection = job.labels is not None and len(job.labels) == 1
+        self._several = job.mode == "multi"
+
+    def parse(self, value: Any) -> tuple[str, ...]:
+        """A value of the gold column in, its labels out.
+
+        Raises:
+            WrongLabelError: not of a kind that the job's mode has, or a label that the job lacks.
+        """
+        value = _from_json(value) if isinstance(value, str) and value.lstrip().startswith("[") else value
+        if self._detection and str(value).lower() in ("true", "false", str(self._fallback).lower()):
+            return (self._known(self._labels[0]),) if str(value).lower() == "true" and self._labels else ()
+        if isinstance(value, list) and (self._several or self._detection):
+            return tuple(dict.fromkeys(self._known(item) for item in value))
+        return (self._known(value),)
+
+    def _known(self, value: Any) -> str:
+        if isinstance(value, bool) or not isinstance(value, str | int) or not is_clean(str(value)):
+            mode, remedy = ("multi", "a list of labels, or one") if self._several else ("single", "one label a row")
+            raise WrongLabelError(value, f"is no label in mode {mode}", f"Give {remedy}.")
+        label = str(value)
+        if self._labels is None or label in self._labels or (label == self._fallback and not self._several):
+            return label
+        close = difflib.get_close_matches(label, self._labels, n=1)
+        first = ", ".join(self._labels[:LABELS_SHOWN]) + (", ..." if len(self._labels) > LABELS_SHOWN else "")
+        remedy = f"Did you mean {close[0]!r}?" if close else f"The labels are: {first}."
+        raise WrongLabelError(label, "is none of the job's labels", remedy)
+
+
+def read_gold(job: Job, path: str, column: str, folder: str) -> Gold:
+    """A gold file in, its labels by record id out.
+
+    With a column of content (the job's own, or one named like the field) its rows are the records; without, they are
+    those rows of the job's source that have the same ids.
+
+    Raises:
+        JobError: not readable, without a column that is needed, without labels, or with labels that the job lacks.
+    """
+    source = _gold_source(job, path)
+    reader = reader_for(source)
+    try:
+        with open_file(source.path[0]) as file:
+            names = reader.schema(file).names
+    except Exception as error:
+        if not is_damage(error):
+            raise
+        message = f"can't be read as {source.format}: {error}"
+        raise JobError([Problem("--gold", shown(path, 200), message, "Correct the file.")]) from error
+    columns = _request_columns(job, names, column)
+    _check_columns(job, path, names, column, columns)
+    own = bool(columns.keys() & CONTENT_FIELDS)
+    gold = Gold(source.model_copy(update={"columns": columns}) if own else None)
+    name = display_name(source.path[0], folder)
+    wanted = Columns({"gold": column} | ({"id": columns["id"]} if "id" in columns else {}), pa.schema([]))
+    labels = GoldLabels(job)
+    problems: list[Problem] = []
+    with open_file(source.path[0]) as file:
+        for chunk in reader.read(file, Part(), wanted, name):
+            _take(chunk, labels, column, gold, problems)
+    if problems:
+        raise JobError(_first_of_each(problems))
+    if not gold.labels:
+        message = f"no row has a label: {gold.rows:,} rows, {gold.without:,} of them with an empty {column!r}"
+        raise JobError([Problem("--gold", shown(path, 200), message, "Give rows with their right labels.")])
+    return gold
+
+
+def _take(chunk: SourceChunk, labels: GoldLabels, column: str, gold: Gold, problems: list[Problem]) -> None:
+    values: Sequence[Any] = chunk.fields.get("gold", [None] * len(chunk.positions))
+    ids: Sequence[Any] = chunk.fields.get("id", [None] * len(chunk.positions))
+    gold.rows += len(chunk.positions) + len(chunk.failures)
+    gold.unreadable += len(chunk.failures)
+    for position, given_id, value in zip(chunk.positions, ids, values, strict=True):
+        if value is None or value == "":
+            gold.without += 1
+            continue
+        place, id = f"{position}: {column}", position if given_id is None else str(given_id)
+        try:
+            found = labels.parse(value)
+        except WrongLabelError as error:
+            problems.append(Problem(place, error.value, error.message, error.remedy))
+            continue
+        if gold.labels.setdefault(id, found) != found:
+            remedy = "Make ids unique, or take them out: rows without are told apart by their place."
+            problems.append(Problem(place, shown(value), f"id {shown(id)} is there twice, with other labels", remedy))
+
+
+def _first_of_each(problems: Sequence[Problem]) -> list[Problem]:
+    """One problem for each wrong value, with the number of its like."""
+    counts = Counter((problem.value, problem.message) for problem in problems)
+    first = {(problem.value, problem.message): problem for problem in reversed(problems)}
+    kinds = [
+        problem if counts[kind] == 1 else replace(problem, message=f"{problem.message} ({counts[kind]:,} rows)")
+        for kind, problem in reversed(first.items())
+    ]
+    if len(kinds) > PROBLEMS_SHOWN:
+        left = Problem("--gold", "", f"{len(kinds) - PROBLEMS_SHOWN:,} more wrong values", "Correct those above first.")
+        return [*kinds[:PROBLEMS_SHOWN], left]
+    return kinds
+
+
+def _gold_source(job: Job, path: str) -> Source:
+    found = list(find_files([path]))
+    if len(found) != 1:
+        raise JobError([Problem("--gold", shown(path, 200), "is no file", "Give the path of a file with gold rows.")])
+    suffixes = PurePosixPath(found[0]).suffixes
+    ending = (suffixes[-2:-1] if is_compressed(found[0]) else suffixes[-1:]) or [""]
+    format = FORMATS.get(ending[0].lower())
+    if format is None:
+        remedy = f"Name it with one of {', '.join(FORMATS)}, compressed or not."
+        raise JobError([Problem("--gold", shown(path, 200), "has no ending that tells its format", remedy)])
+    delimiter = "\t" if ending[0].lower() == ".tsv" else job.source.delimiter
+    return Source(format=format, path=(found[0],), delimiter=delimiter)
+
+
+def _request_columns(job: Job, names: Sequence[str], gold_column: str) -> dict[str, str]:
+    """Request field -> column of the gold file: the job's own, else the one named like a field that it maps.
+
+    The gold column is never one of them: a job that takes `labels` from its records must not see the answer.
+    """
+    columns = {}
+    for name in REQUEST_FIELDS:
+        mapped = job.source.column_of(name)
+        column = mapped if mapped in names else name if mapped is not None and name in names else None
+        if column is not None and column != gold_column:
+            columns[name] = column
+    return columns
+
+
+def _check_columns(job: Job, path: str, names: Sequence[str], column: str, columns: dict[str, str]) -> None:
+    has = f"{path} has: {', '.join(names)}."
+    if column not in names:
+        remedy = f"Name the column of the right labels with --gold-column. {has}"
+        raise JobError([Problem("--gold-column", shown(column), "is no column of the gold file", remedy)])
+    if not columns.keys() & {*CONTENT_FIELDS, "id"}:
+        text, id = job.source.column_of("text") or "text", job.source.column_of("id") or "id"
+        message = f"has neither a column {text!r}, to classify its rows, nor {id!r}, to find them among the job's"
+        raise JobError([Problem("--gold", shown(path, 200), message, has)])
+
+
+def _from_json(value: str) -> Any:
+    try:
+        return orjson.loads(value)
+    except ValueError:
+        return value

@@ -1,0 +1,32 @@
+"""What all commands share: where they print, how a wrong job ends them, and their common arguments."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+from rich.console import Console
+
+from classer_core.errors import JobError
+
+EXIT_WRONG_JOB = 2
+
+out = Console()
+err = Console(stderr=True)
+
+JobFile = Annotated[Path, typer.Argument(metavar="JOB.yaml", help="The job file.", show_default=False)]
+Overrides = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Overrides a key of the job.")]
+
+
+def stop_wrong_job(error: JobError) -> NoReturn:
+    """Lists every problem of a job and ends with exit code 2."""
+    for problem in error.problems:
+        err.print(str(problem), style="red", markup=False, soft_wrap=True)
+    raise typer.Exit(EXIT_WRONG_JOB) from error
+
+
+def drop_noise() -> None:
+    """Beam warns of Google's libraries, which a job without them does not need."""
+    logging.getLogger().addFilter(lambda record: "apitools not found" not in record.getMessage())
