@@ -4,7 +4,7 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-DEBIAN_PACKAGES := chromium chromium-driver
+DEBIAN_PACKAGES := chromium chromium-driver libreoffice-writer-nogui
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test integration lint benchmarks lock clean
@@ -30,7 +30,7 @@ lint: $(READY) ## ruff and mypy.
 test: lint ## Checks, and every test that Python alone can run.
 	$(BIN)/pytest -m "not integration"
 
-integration: $(READY) ## Tests with programs from Debian's packages, which it installs: a browser.
+integration: $(READY) ## Tests with programs from Debian's packages, which it installs: a browser, LibreOffice.
 	@dpkg -s $(DEBIAN_PACKAGES) >/dev/null 2>&1 || \
 		(apt-get update -qq && apt-get install -qq --no-install-recommends $(DEBIAN_PACKAGES))
 	$(BIN)/pytest -m integration
