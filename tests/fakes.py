@@ -27,3 +27,8 @@ class FakeModel:
 def load() -> Engine:
     """Loads by name, as workers do."""
     return Engine(FakeModel())
+
+
+def load_truncating() -> Engine:
+    """The same, reading the first pages of long documents."""
+    return Engine(FakeModel(), truncate=True)

@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import threading
+import weakref
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -46,6 +47,8 @@ class Sandbox:
         for child in self._children:
             self._idle.put(child)
         self._threads = ThreadPoolExecutor(count, thread_name_prefix="sandbox")
+        # Runners drop their models without a word: the processes go when nobody can ask them any more.
+        self._end = weakref.finalize(self, _end, self._threads, self._children)
 
     def expand(self, tasks: Sequence[tuple[bytes, Wanted]]) -> list[Expanded | RecordError]:
         """Documents in, each one's pages or error out, in the same order."""
@@ -53,9 +56,7 @@ class Sandbox:
 
     def close(self) -> None:
         """Ends the processes."""
-        self._threads.shutdown()
-        for child in self._children:
-            child.stop()
+        self._end()
 
     def _expand(self, task: tuple[bytes, Wanted]) -> Expanded | RecordError:
         data, wanted = task
@@ -64,6 +65,12 @@ class Sandbox:
             return child.ask(data, replace(wanted, timeout_s=self._timeout_s))
         finally:
             self._idle.put(child)
+
+
+def _end(threads: ThreadPoolExecutor, children: Sequence[_Child]) -> None:
+    threads.shutdown()
+    for child in children:
+        child.stop()
 
 
 class _Child:

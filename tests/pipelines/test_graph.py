@@ -3,6 +3,7 @@
 import gzip
 import json
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from classer_core import JobError, TooManyFailuresError
+from classer_core import Engine, JobError, TooManyFailuresError
 from pipelines.job import parse_job
 from runners.local import RunSummary, run_job
 from tests.fakes import load
@@ -18,7 +19,7 @@ from tests.fakes import load
 LABELS = ["billing", "technical", "sales"]
 
 
-def run(folder: Path, source: dict[str, Any], **more: Any) -> RunSummary:
+def run(folder: Path, source: dict[str, Any], load: Callable[[], Engine] = load, **more: Any) -> RunSummary:
     document = {"source": source, "labels": LABELS, "output": {"path": "out"}, **more}
     return run_job(parse_job(document, folder / "job.yaml"), folder, load=load)
 
