@@ -6,8 +6,9 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from classer_core.cache import NO_CACHE
+from classer_core.cached import load_cached_engine
 from classer_core.classifiers import Classifier
-from classer_core.engine import load_engine
 from classer_core.errors import RecordError
 from classer_core.models import EMBEDDED
 from classer_core.records import Failure, Record, Result
@@ -82,5 +83,5 @@ def _classify(texts: Sequence[str], classifier: Classifier, model: str) -> list[
             records.append(Record(str(position), checked_text(text), classifier))
         except RecordError as error:
             outcomes.append(Failure.of(error, str(position), "read"))
-    outcomes += load_engine(model, EMBEDDED, "fail").classify(records)
+    outcomes += load_cached_engine(NO_CACHE, model, EMBEDDED, "fail").classify(records)
     return sorted(outcomes, key=lambda outcome: int(outcome.id))

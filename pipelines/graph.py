@@ -11,7 +11,7 @@ from typing import Any
 
 import apache_beam as beam
 
-from classer_core.engine import Engine
+from classer_core.cached import CachedEngine
 from classer_core.records import FAILURE_SCHEMA
 from pipelines.chunks import ClassifiedChunk, output_schema
 from pipelines.classify import ClassifyRecords
@@ -30,7 +30,7 @@ def build(
     columns: Columns,
     run: str,
     folder: str,
-    load: Callable[[], Engine],
+    load: Callable[[], CachedEngine],
 ) -> None:
     """Adds a job's steps to a pipeline.
 

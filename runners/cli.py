@@ -151,9 +151,13 @@ def _show_summary(summary: RunSummary) -> None:
     rate = summary.records / max(summary.seconds, 1e-9)
     table.add_row("records", f"{summary.records:,}")
     table.add_row("results", f"{summary.results:,}")
+    if summary.cached:
+        table.add_row("of them cached", f"{summary.cached:,}")
+    if summary.cache_errors:
+        table.add_row("errors of the cache", f"{summary.cache_errors:,}")
     for code, count in summary.failures.items():
         table.add_row(f"failed: {code}", f"{count:,}")
-    table.add_row("tokens", f"{summary.tokens:,}")
+    table.add_row("tokens read", f"{summary.tokens:,}")
     if summary.chunk_records:
         table.add_row("records a chunk (mean)", f"{summary.chunk_records.mean:,.0f}")
     table.add_row("seconds", f"{summary.seconds:,.1f} ({rate:,.0f} records/s)")
