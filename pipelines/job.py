@@ -154,7 +154,12 @@ def parse_job(document: Mapping[str, Any], file: Path) -> Job:
     except ValidationError as error:
         raise JobError([_problem(item, file) for item in error.errors()]) from None  # it repeats values, secrets too
     job = _with_absolute_paths(job, file.resolve().parent)
-    job._saved = ClassifierStore(job.classifiers).list()
+    try:
+        job._saved = ClassifierStore(job.classifiers).list()
+    except (OSError, ValueError, ImportError) as error:
+        message = f"can't be listed: {type(error).__name__}: {error}"
+        problem = Problem(f"{file}: classifiers", redacted(job.classifiers), message, "Correct the folder.")
+        raise JobError([problem]) from error
     if problems := [*_classifier_problems(job, file), *_path_problems(job, file)]:
         raise JobError(problems)
     return job

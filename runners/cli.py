@@ -16,6 +16,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from classer_core.errors import JobError, ModelLoadError, RecordError, TooManyFailuresError
+from runners import classifiers
 
 if TYPE_CHECKING:
     from runners.local import RunSummary
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 EXIT_WRONG_JOB, EXIT_TOO_MANY_FAILURES = 2, 3
 
 app = typer.Typer(help="Bulk classification on Apache Beam.", no_args_is_help=True, pretty_exceptions_enable=False)
+app.add_typer(classifiers.app, name="classifiers", no_args_is_help=True)
 out = Console()
 err = Console(stderr=True)
 

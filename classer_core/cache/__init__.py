@@ -91,7 +91,7 @@ def default_cache_url() -> str:
     The environment variable `CLASSER_CACHE_DIR` names another folder.
     """
     folder = os.environ.get("CLASSER_CACHE_DIR") or platformdirs.user_cache_dir("classer")
-    return f"sqlite:////{Path(folder).expanduser().absolute()}/answers.sqlite"
+    return f"sqlite:///{Path(folder).expanduser().absolute()}/answers.sqlite"
 
 
 def open_cache(url: str) -> Cache | None:
