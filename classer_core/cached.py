@@ -27,6 +27,16 @@ class Known:
     source_id: str | None = None
 
 
+@dataclass(slots=True)
+class Found:
+    """The answer to one record's content; `cached`: without reading this record."""
+
+    answer: Answer | Failure
+    fingerprint: bytes
+    latency_ms: float
+    cached: bool
+
+
 class CachedEngine:
     """Classifies records, each distinct content once. Safe to be used by several threads.
 
@@ -49,15 +59,25 @@ class CachedEngine:
 
     def classify(self, records: Sequence[Record], known: Mapping[bytes, Known] | None = None) -> list[Outcome]:
         """One outcome per record, in the same order; see `Engine.classify`. `known` is by fingerprint."""
+        return [
+            outcome_of(record, found.answer, found.fingerprint, found.latency_ms, found.cached)
+            for record, found in zip(records, self.answer(records, known or {}), strict=True)
+        ]
+
+    def fingerprints(self, records: Sequence[Record]) -> list[bytes]:
+        """See `Engine.fingerprints`."""
+        return self.engine.fingerprints(records)
+
+    def answer(self, records: Sequence[Record], known: Mapping[bytes, Known]) -> list[Found]:
+        """The answer to each record's content, and how it was come by."""
         start = time.perf_counter()
-        known = known or {}
-        prints = self.engine.fingerprints(records)
+        prints = self.fingerprints(records)
         first: dict[bytes, int] = {}
         for position, (record, print_) in enumerate(zip(records, prints, strict=True)):
             if record.cache and print_ not in known:
                 first.setdefault(print_, position)
-        answers, mine, theirs = self._claim(first)
         fresh = [position for position, record in enumerate(records) if not record.cache]
+        answers, mine, theirs = self._claim(first)
         try:
             answers.update(self._look_up(mine))
             missed = [first[print_] for print_ in mine if print_ not in answers]
@@ -69,19 +89,18 @@ class CachedEngine:
             self._give_up(mine, error)
             raise
         answers.update(self._wait(theirs, {print_: records[first[print_]] for print_ in theirs}))
-        outcomes = []
+        founds = []
         for position, (record, print_) in enumerate(zip(records, prints, strict=True)):
-            found = known.get(print_) if record.cache else None
-            latency_ms = record.fetch_ms + share_ms
+            before_ms = record.fetch_ms + share_ms
             if position in read:
                 answer, own_ms = read[position]
-                outcomes.append(outcome_of(record, answer, print_, latency_ms + own_ms, cached=False))
-            elif found is not None:
-                cached = record.id != found.source_id
-                outcomes.append(outcome_of(record, found.answer, print_, latency_ms, cached))
+                founds.append(Found(answer, print_, before_ms + own_ms, cached=False))
+            elif print_ in known:
+                of_record = known[print_].source_id == record.id
+                founds.append(Found(known[print_].answer, print_, before_ms, cached=not of_record))
             else:
-                outcomes.append(outcome_of(record, answers[print_], print_, latency_ms, cached=True))
-        return outcomes
+                founds.append(Found(answers[print_], print_, before_ms, cached=True))
+        return founds
 
     def take_errors(self) -> int:
         """Errors of the cache since this was last asked."""

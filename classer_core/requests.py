@@ -50,6 +50,11 @@ class RequestParser:
                 raise
             self._classifier = error  # every record must bring its own
 
+    @property
+    def classifier(self) -> Classifier | None:
+        """The job's own; None if every record must bring one."""
+        return self._classifier if isinstance(self._classifier, Classifier) else None
+
     def parse(self, fields: Mapping[str, Sequence[Any]], positions: Sequence[str]) -> list[Record | RecordError]:
         """Columns of request fields in, one record or error per row out.
 

@@ -1,4 +1,4 @@
-"""An engine behind a cache: each content is read once, by whoever comes first; answers are those of the engine alone."""
+"""An engine behind a cache: each content is read once, by whoever comes first; its answers are the engine's own."""
 
 import threading
 from collections.abc import Sequence
@@ -108,7 +108,7 @@ def test_damaged_entries_are_classified_anew(tmp_path: Path, counted: list[str])
     prints = Engine(CountingModel()).fingerprints(batch)
     store = open_cache(f"sqlite:///{path}")
     assert store is not None
-    store.put({print_: b"junk" for print_ in prints})
+    store.put(dict.fromkeys(prints, b"junk"))
     engine = cached(path)
     assert [one.label for one in engine.classify(batch) if isinstance(one, Result)] == ["billing", "sales"]
     assert (sorted(counted), engine.take_errors()) == (["billing", "sales"], 2)

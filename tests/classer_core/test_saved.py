@@ -45,10 +45,10 @@ def test_versions_are_made_and_never_changed(store: ClassifierStore) -> None:
 def test_what_is_not_there_is_answered_with_what_is(store: ClassifierStore) -> None:
     store.save("reviews", FIRST)
     store.save("tickets", SECOND)
-    with pytest.raises(RecordError, match="no saved classifier 'review' in .*: it has reviews, tickets") as caught:
+    with pytest.raises(RecordError, match=r"no saved classifier 'review' in .*: it has reviews, tickets") as caught:
         store.list().load("review")
     assert (caught.value.code, caught.value.field) == ("classifier_invalid", "classifier")
-    with pytest.raises(RecordError, match="no reviews@v2 in .*: reviews has v1"):
+    with pytest.raises(RecordError, match=r"no reviews@v2 in .*: reviews has v1"):
         store.list().load("reviews@v2")
 
 
@@ -72,7 +72,7 @@ def test_versions_are_given_not_chosen(tmp_path: Path) -> None:
 
 def test_a_damaged_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "reviews@v1.yaml").write_text("labels: [a, a]\n")
-    with pytest.raises(RecordError, match="reviews@v1 is no saved classifier: .*Labels must be unique"):
+    with pytest.raises(RecordError, match=r"reviews@v1 is no saved classifier: .*Labels must be unique"):
         ClassifierStore(str(tmp_path)).list().load("reviews")
 
 
