@@ -13,7 +13,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, field_validator
 
 from classer_core.cache import parse_cache_url
-from classer_core.classifiers import shown
+from classer_core.classifiers import Classifier, shown
 from classer_core.errors import JobError, Problem, RecordError
 from classer_core.fetching.rules import FetchRules, redacted
 from classer_core.records import REQUEST_FIELDS
@@ -120,6 +120,16 @@ class Job(_Section):
     def request_parser(self) -> RequestParser:
         """What makes records of this job's rows; saved classifiers mean what they meant when the job was loaded."""
         return RequestParser(self.request_defaults, textual=self.source.format == "csv", saved=self._saved)
+
+    def saved_classifier(self, reference: str) -> Classifier:
+        """A classifier of the job's folder.
+
+        Raises:
+            RecordError: there is no such name or version.
+        """
+        if self._saved is None:
+            raise ValueError("a job comes from load_job or parse_job")
+        return self._saved.load(reference)
 
 
 def load_job(path: str | Path, overrides: Sequence[str] = ()) -> Job:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -16,7 +15,8 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from classer_core.errors import JobError, ModelLoadError, RecordError, TooManyFailuresError
-from runners import classifiers
+from runners import classifiers, compare
+from runners.noise import drop_noise
 
 if TYPE_CHECKING:
     from runners.local import RunSummary
@@ -25,6 +25,7 @@ EXIT_WRONG_JOB, EXIT_TOO_MANY_FAILURES = 2, 3
 
 app = typer.Typer(help="Bulk classification on Apache Beam.", no_args_is_help=True, pretty_exceptions_enable=False)
 app.add_typer(classifiers.app, name="classifiers", no_args_is_help=True)
+app.command()(compare.compare)
 out = Console()
 err = Console(stderr=True)
 
@@ -47,7 +48,7 @@ def run(
     """
     from pipelines.job import load_job
 
-    _drop_noise()
+    drop_noise()
     try:
         job = load_job(job_file, overrides or [])
         from runners.local import run_job
@@ -123,11 +124,6 @@ def classify(
         else:
             table.add_row(shown, Text(f"({result.code})"), "", "")
     out.print(table)
-
-
-def _drop_noise() -> None:
-    """Beam warns of Google's libraries, which a job without them does not need."""
-    logging.getLogger().addFilter(lambda record: "apitools not found" not in record.getMessage())
 
 
 def _mapping(path: Path) -> dict[str, str]:
