@@ -27,13 +27,16 @@ lint: $(READY) ## ruff and mypy.
 	$(BIN)/mypy --strict classer_core
 
 test: lint ## Checks, and every test that Python alone can run.
-	$(BIN)/pytest
+	$(BIN)/pytest -m "not integration"
 
-integration: $(READY) ## Tests with real servers and runners (none yet).
+integration: $(READY) ## Installs redis-server if it is missing (Debian, root) and runs the tests with real servers.
+	@command -v redis-server >/dev/null || { apt-get update -qq && apt-get install -y -qq redis-server; }
+	$(BIN)/pytest -m integration
 
 benchmarks: $(READY) ## Prints the tables of tests/benchmarks/README.md (needs CLASSER_CORPUS).
 	$(BIN)/python -m tests.benchmarks.throughput
 	$(BIN)/python -m tests.benchmarks.rows
+	$(BIN)/python -m tests.benchmarks.repeats
 
 lock: ## Pins again what users install (needs uv).
 	uv pip compile --universal --python-version 3.11 --extra dev pyproject.toml --output-file requirements.lock

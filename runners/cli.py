@@ -15,7 +15,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from classer_core.errors import JobError, ModelLoadError, RecordError, TooManyFailuresError
-from runners import classifiers, compare
+from runners import cache, classifiers, compare
 from runners.noise import drop_noise
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ EXIT_WRONG_JOB, EXIT_TOO_MANY_FAILURES = 2, 3
 app = typer.Typer(help="Bulk classification on Apache Beam.", no_args_is_help=True, pretty_exceptions_enable=False)
 app.add_typer(classifiers.app, name="classifiers", no_args_is_help=True)
 app.command()(compare.compare)
+app.command()(cache.cache)
 out = Console()
 err = Console(stderr=True)
 
