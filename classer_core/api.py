@@ -17,7 +17,7 @@ from classer_core.requests import checked_text
 
 @dataclass(frozen=True)
 class BatchResponse:
-    """Answers in the order of the texts; a text that got none has its Failure there."""
+    """Answers in the order of the texts; a text that got none has its Failure there. Tokens are those read now."""
 
     results: list[Result | Failure]
     total_tokens: int
@@ -33,16 +33,17 @@ def classify(
     text_type: str | None = None,
     mode: str = "single",
     threshold: float = 0.5,
+    cache: bool = True,
     model: str = EMBEDDED,
 ) -> Result:
-    """One text and its labels in, the answer out.
+    """One text and its labels in, the answer out; `cache=False` reads a text again that this process has answered.
 
     Raises:
         RecordError: the request breaks a rule; `code`, `field` and `message` say which.
         ModelLoadError: the model can't be loaded.
     """
     classifier = Classifier.of(labels, descriptions, examples, text_type, mode, threshold)
-    outcome = _classify([text], classifier, model)[0]
+    outcome = _classify([text], classifier, cache, model)[0]
     if isinstance(outcome, Failure):
         raise RecordError(outcome.code, outcome.message, outcome.field)
     return outcome
@@ -57,6 +58,7 @@ def classify_batch(
     text_type: str | None = None,
     mode: str = "single",
     threshold: float = 0.5,
+    cache: bool = True,
     model: str = EMBEDDED,
 ) -> BatchResponse:
     """Texts and their labels in, one result or failure per text out, with ids "0", "1", ...
@@ -67,20 +69,21 @@ def classify_batch(
     """
     classifier = Classifier.of(labels, descriptions, examples, text_type, mode, threshold)
     start = time.perf_counter()
-    outcomes = _classify(texts, classifier, model)
+    outcomes = _classify(texts, classifier, cache, model)
     return BatchResponse(
         results=outcomes,
-        total_tokens=sum(outcome.tokens for outcome in outcomes if isinstance(outcome, Result)),
+        total_tokens=sum(one.tokens for one in outcomes if isinstance(one, Result) and not one.cached),
         latency_ms=round((time.perf_counter() - start) * 1000, 3),
     )
 
 
-def _classify(texts: Sequence[str], classifier: Classifier, model: str) -> list[Result | Failure]:
+def _classify(texts: Sequence[str], classifier: Classifier, cache: bool, model: str) -> list[Result | Failure]:
+    """Answers are shared within this process; a library writes no files that nobody asked for."""
     outcomes: list[Result | Failure] = []
     records = []
     for position, text in enumerate(texts):
         try:
-            records.append(Record(str(position), checked_text(text), classifier))
+            records.append(Record(str(position), checked_text(text), classifier, cache=cache))
         except RecordError as error:
             outcomes.append(Failure.of(error, str(position), "read"))
     outcomes += load_cached_engine(NO_CACHE, model, EMBEDDED, "fail").classify(records)
