@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from classer_core import Classifier, Engine, Record
@@ -51,7 +51,7 @@ def print_of(record: Record, engine: Engine = ENGINE) -> bytes:
     return found
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(requests(), st.data())
 def test_every_ingredient_changes_it(request: tuple[str, dict[str, Any], list[tuple[str, bytes]]], data: Any) -> None:
     text, fields, attached = request
@@ -79,7 +79,7 @@ def test_every_ingredient_changes_it(request: tuple[str, dict[str, Any], list[tu
     assert print_of(record(text, fields, attached), Engine(OtherModel())) != base
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(requests(), st.randoms())
 def test_nothing_else_changes_it(request: tuple[str, dict[str, Any], list[tuple[str, bytes]]], random: Any) -> None:
     text, fields, attached = request
