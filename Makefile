@@ -4,7 +4,7 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-DEBIAN_PACKAGES := chromium chromium-driver libreoffice-writer-nogui
+DEBIAN_PACKAGES := chromium chromium-driver libreoffice-writer-nogui redis-server
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test integration lint benchmarks lock clean
@@ -30,14 +30,15 @@ lint: $(READY) ## ruff and mypy.
 test: lint ## Checks, and every test that Python alone can run.
 	$(BIN)/pytest -m "not integration"
 
-integration: $(READY) ## Tests with programs from Debian's packages, which it installs: a browser, LibreOffice.
+integration: $(READY) ## Tests with real servers and programs, which it installs (Debian, root).
 	@dpkg -s $(DEBIAN_PACKAGES) >/dev/null 2>&1 || \
-		(apt-get update -qq && apt-get install -qq --no-install-recommends $(DEBIAN_PACKAGES))
+		(apt-get update -qq && apt-get install -y -qq --no-install-recommends $(DEBIAN_PACKAGES))
 	$(BIN)/pytest -m integration
 
 benchmarks: $(READY) ## Prints the tables of tests/benchmarks/README.md (needs CLASSER_CORPUS).
 	$(BIN)/python -m tests.benchmarks.throughput
 	$(BIN)/python -m tests.benchmarks.rows
+	$(BIN)/python -m tests.benchmarks.repeats
 
 lock: ## Pins again what users install (needs uv).
 	uv pip compile --universal --python-version 3.11 --extra dev pyproject.toml --output-file requirements.lock

@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from classer_core.abstaining import Abstention
+from classer_core.cache import NO_CACHE
+from classer_core.cached import load_cached_engine
 from classer_core.classifiers import Classifier
-from classer_core.engine import load_engine
 from classer_core.errors import RecordError
 from classer_core.models import EMBEDDED
 from classer_core.records import Failure, Record, Result
@@ -17,7 +18,7 @@ from classer_core.requests import checked_text
 
 @dataclass(frozen=True)
 class BatchResponse:
-    """Answers in the order of the texts; a text that got none has its Failure there."""
+    """Answers in the order of the texts; a text that got none has its Failure there. Tokens are those read now."""
 
     results: list[Result | Failure]
     total_tokens: int
@@ -35,9 +36,10 @@ def classify(
     threshold: float = 0.5,
     min_confidence: float | None = None,
     fallback_label: str | None = None,
+    cache: bool = True,
     model: str = EMBEDDED,
 ) -> Result:
-    """One text and its labels in, the answer out.
+    """One text and its labels in, the answer out; `cache=False` reads a text again that this process has answered.
 
     Raises:
         RecordError: the request breaks a rule; `code`, `field` and `message` say which.
@@ -45,7 +47,7 @@ def classify(
     """
     classifier = Classifier.of(labels, descriptions, examples, text_type, mode, threshold)
     abstention = Abstention.of(min_confidence, fallback_label)
-    outcome = _classify([text], classifier, abstention, model)[0]
+    outcome = _classify([text], classifier, abstention, cache, model)[0]
     if isinstance(outcome, Failure):
         raise RecordError(outcome.code, outcome.message, outcome.field)
     return outcome
@@ -62,6 +64,7 @@ def classify_batch(
     threshold: float = 0.5,
     min_confidence: float | None = None,
     fallback_label: str | None = None,
+    cache: bool = True,
     model: str = EMBEDDED,
 ) -> BatchResponse:
     """Texts and their labels in, one result or failure per text out, with ids "0", "1", ...
@@ -73,23 +76,24 @@ def classify_batch(
     classifier = Classifier.of(labels, descriptions, examples, text_type, mode, threshold)
     abstention = Abstention.of(min_confidence, fallback_label)
     start = time.perf_counter()
-    outcomes = _classify(texts, classifier, abstention, model)
+    outcomes = _classify(texts, classifier, abstention, cache, model)
     return BatchResponse(
         results=outcomes,
-        total_tokens=sum(outcome.tokens for outcome in outcomes if isinstance(outcome, Result)),
+        total_tokens=sum(one.tokens for one in outcomes if isinstance(one, Result) and not one.cached),
         latency_ms=round((time.perf_counter() - start) * 1000, 3),
     )
 
 
 def _classify(
-    texts: Sequence[str], classifier: Classifier, abstention: Abstention, model: str
+    texts: Sequence[str], classifier: Classifier, abstention: Abstention, cache: bool, model: str
 ) -> list[Result | Failure]:
+    """Answers are shared within this process; a library writes no files that nobody asked for."""
     outcomes: list[Result | Failure] = []
     records = []
     for position, text in enumerate(texts):
         try:
-            records.append(Record(str(position), checked_text(text), classifier))
+            records.append(Record(str(position), checked_text(text), classifier, cache=cache))
         except RecordError as error:
             outcomes.append(Failure.of(error, str(position), "read"))
-    outcomes += abstention.apply_all(load_engine(model, EMBEDDED, "fail").classify(records))
+    outcomes += abstention.apply_all(load_cached_engine(NO_CACHE, model, EMBEDDED, "fail").classify(records))
     return sorted(outcomes, key=lambda outcome: int(outcome.id))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -21,7 +21,8 @@ DEFAULT_THRESHOLD = 0.5
 class Classifier:
     """Labels with their descriptions and examples, the kind of text, and how an answer is chosen.
 
-    Build it with `Classifier.of`, which checks what it is given.
+    Build it with `Classifier.of`, which checks what it is given and puts labels and examples into one order: two
+    classifiers that mean the same are equal, and give the same answers to the last bit.
     """
 
     labels: tuple[str, ...]
@@ -30,6 +31,7 @@ class Classifier:
     text_type: str | None = None
     mode: str = "single"
     threshold: float = DEFAULT_THRESHOLD
+    saved_as: str | None = field(default=None, compare=False)  # name@vN
 
     @classmethod
     def of(
@@ -58,22 +60,28 @@ class Classifier:
             threshold=_threshold(threshold),
         )
 
+    def to_mapping(self) -> dict[str, Any]:
+        """The fields that are set, as `of` takes them: what is saved, and what the digest is made of."""
+        fields = {
+            "labels": list(self.labels),
+            "descriptions": dict(self.descriptions),
+            "examples": {label: list(texts) for label, texts in self.examples},
+            "text_type": self.text_type,
+            "mode": self.mode,
+            "threshold": self.threshold,
+        }
+        return {name: value for name, value in fields.items() if value not in (None, {})}
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of all that this classifier says, in hex. The name that it is saved under is no part of it."""
+        canonical = json.dumps(self.to_mapping(), sort_keys=True, ensure_ascii=False)
+        return hashlib.sha256(canonical.encode()).hexdigest()
+
     @cached_property
     def name(self) -> str:
-        """`inline:<digest>`; label order does not matter, everything else does."""
-        canonical = json.dumps(
-            {
-                "labels": sorted(self.labels),
-                "descriptions": dict(self.descriptions),
-                "examples": {label: sorted(texts) for label, texts in self.examples},
-                "text_type": self.text_type,
-                "mode": self.mode,
-                "threshold": self.threshold,
-            },
-            sort_keys=True,
-            ensure_ascii=False,
-        )
-        return "inline:" + hashlib.sha256(canonical.encode()).hexdigest()[:12]
+        """`name@vN` of a saved classifier, else `inline:<digest>`."""
+        return self.saved_as or f"inline:{self.digest[:12]}"
 
 
 def is_clean(text: str) -> bool:
@@ -112,7 +120,7 @@ def _labels(labels: Any) -> tuple[str, ...]:
         if label in seen:
             raise wrong(f"Labels must be unique: {shown(label)} is there twice")
         seen.add(label)
-    return tuple(labels)
+    return tuple(sorted(labels))
 
 
 def _descriptions(value: Any, labels: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
@@ -139,7 +147,7 @@ def _examples(value: Any, labels: tuple[str, ...]) -> tuple[tuple[str, tuple[str
         listed = isinstance(texts, Sequence) and not isinstance(texts, str | bytes)
         if not listed or not all(isinstance(text, str) and text.strip() and is_clean(text) for text in texts):
             raise RecordError(code, f"examples of {shown(label)} must be non-empty strings, got {shown(texts)}", field)
-    return tuple(sorted((label, tuple(texts)) for label, texts in value.items() if texts))
+    return tuple(sorted((label, tuple(sorted(texts))) for label, texts in value.items() if texts))
 
 
 def _check_key(code: FailureCode, field: str, label: Any, labels: tuple[str, ...]) -> None:

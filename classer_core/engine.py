@@ -5,20 +5,24 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import lru_cache
 
 from classer_core.classifiers import Classifier
 from classer_core.contents import Content, Look, Page
 from classer_core.documents.expander import Expander
 from classer_core.errors import FailureCode, RecordError
+from classer_core.fingerprint import configuration, fingerprint
 from classer_core.models import Model, Scores, load_model
 from classer_core.models.combined import CombinedModel
 from classer_core.models.visual import VisualModel, load_visual_model
-from classer_core.records import Failure, Outcome, Record, Result
+from classer_core.records import Answer, Failure, Outcome, Record, Result
 from classer_core.scoring import above_threshold, choose
 
 # Scored when every record of a batch failed: a model that can't read this either is broken, not the records.
 PROBE_CONTENT, PROBE_CLASSIFIER = Content([Page("text", "hello")]), Classifier(("greeting",))
+
+CONFIGURATIONS_KEPT = 4_096
 
 
 class Engine:
@@ -36,6 +40,7 @@ class Engine:
         self._truncate = truncate
         self._lock = threading.Lock()
         self._expander: Expander | None = None
+        self._configurations: dict[tuple[str, bool], bytes] = {}
 
     def classify(self, records: Sequence[Record]) -> list[Outcome]:
         """One outcome per record, in the same order. Attachments must have their bytes.
@@ -45,11 +50,29 @@ class Engine:
         Raises:
             Exception: the model fails whatever it is given.
         """
-        outcomes: list[Outcome | None] = [None] * len(records)
+        prints = self.fingerprints(records)
+        return [
+            outcome_of(record, answer, digest, record.fetch_ms + own_ms, cached=False)
+            for record, digest, (answer, own_ms) in zip(records, prints, self.answer(records), strict=True)
+        ]
+
+    def fingerprints(self, records: Sequence[Record]) -> list[bytes]:
+        """The fingerprint of each record. Attachments must have their bytes; they are not opened."""
+        return [
+            fingerprint(record, self._configuration(record.classifier, bool(record.attachments))) for record in records
+        ]
+
+    def answer(self, records: Sequence[Record]) -> list[tuple[Answer | Failure, float]]:
+        """What `classify` says of each record, and the milliseconds that it took; every record is read.
+
+        Raises:
+            Exception: the model fails whatever it is given.
+        """
+        answers: list[tuple[Answer | Failure, float] | None] = [None] * len(records)
         expanded: list[tuple[int, Content, float]] = []
         for position, (content, expand_ms) in enumerate(self._expand(records)):
             if isinstance(content, RecordError):
-                outcomes[position] = Failure.of(content, records[position].id, "expand")
+                answers[position] = Failure.of(content, records[position].id, "expand"), expand_ms
             else:
                 expanded.append((position, content, expand_ms))
         start = time.perf_counter()
@@ -60,11 +83,22 @@ class Engine:
         for (position, content, expand_ms), scores in zip(expanded, scored, strict=True):
             record = records[position]
             if isinstance(scores, RecordError):
-                outcomes[position] = Failure.of(scores, record.id, "classify")
+                answers[position] = Failure.of(scores, record.id, "classify"), expand_ms
             else:
                 share_ms = elapsed_ms * scores.tokens / max(tokens, 1)
-                outcomes[position] = self._result(record, content, scores, record.fetch_ms + expand_ms + share_ms)
-        return [outcome for outcome in outcomes if outcome is not None]
+                answers[position] = self._answer(record, content, scores), expand_ms + share_ms
+        return [answer for answer in answers if answer is not None]
+
+    def _configuration(self, classifier: Classifier, attached: bool) -> bytes:
+        known = self._configurations.get((classifier.digest, attached))
+        if known is None:
+            visual = self.model.visual.id if self.model.visual is not None else "none"
+            reading = f"{self.model.text.id} + {visual}, truncate: {self._truncate}" if attached else self.model.text.id
+            known = configuration(classifier, reading)
+            if len(self._configurations) >= CONFIGURATIONS_KEPT:
+                self._configurations = {}
+            self._configurations[classifier.digest, attached] = known
+        return known
 
     def close(self) -> None:
         """Ends the processes that expand documents, if there are any; the next document starts them anew."""
@@ -89,7 +123,7 @@ class Engine:
             for record in records
         ]
 
-    def _result(self, record: Record, content: Content, scores: Scores, latency_ms: float) -> Result:
+    def _answer(self, record: Record, content: Content, scores: Scores) -> Answer:
         classifier = record.classifier
         if classifier.mode == "multi":
             label, labels = None, above_threshold(scores.values, classifier)
@@ -97,16 +131,12 @@ class Engine:
         else:
             labels = None
             label, confidence = choose(scores.values, classifier)
-        return Result(
-            id=record.id,
+        return Answer(
             label=label,
             labels=labels,
             confidence=confidence,
             tokens=scores.tokens,
             visual_tokens=scores.visual_tokens,
-            latency_ms=round(latency_ms, 3),
-            cached=False,
-            classifier=classifier.name,
             model=self.model.id_for(scores),
             coverage=round(content.coverage, 4),
             evidence=content.pages[scores.strongest].place if record.attachments else None,
@@ -136,6 +166,29 @@ class Engine:
         middle = len(contents) // 2
         first = self._score_halving(contents[:middle], classifiers[:middle])
         return first + self._score_halving(contents[middle:], classifiers[middle:])
+
+
+def outcome_of(
+    record: Record, answer: Answer | Failure, fingerprint: bytes, latency_ms: float, cached: bool
+) -> Outcome:
+    """A record and the answer to its content in, the record's own outcome out; here the cache is behind us."""
+    if isinstance(answer, Failure):
+        return replace(answer, id=record.id)
+    return Result(
+        id=record.id,
+        label=answer.label,
+        labels=answer.labels,
+        confidence=answer.confidence,
+        tokens=answer.tokens,
+        visual_tokens=answer.visual_tokens,
+        latency_ms=round(latency_ms, 3),
+        cached=cached,
+        classifier=record.classifier.name,
+        model=answer.model,
+        coverage=answer.coverage,
+        fingerprint=fingerprint.hex(),
+        evidence=answer.evidence,
+    )
 
 
 @lru_cache(maxsize=2)

@@ -37,7 +37,7 @@ class FailureCode(StrEnum):
     THRESHOLD_INVALID = "threshold_invalid"
     MIN_CONFIDENCE_INVALID = "min_confidence_invalid"
     FALLBACK_LABEL_INVALID = "fallback_label_invalid"
-    FIELD_UNSUPPORTED = "field_unsupported"
+    CLASSIFIER_INVALID = "classifier_invalid"
     IMAGE_INVALID = "image_invalid"
     FILE_INVALID = "file_invalid"
     TOO_MANY_IMAGES = "too_many_images"

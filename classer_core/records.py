@@ -1,4 +1,4 @@
-"""The three things that travel: a Record to classify, and the Result or the Failure it ends as."""
+"""The things that travel: a Record to classify, its Answer, and the Result or the Failure that it ends as."""
 
 from __future__ import annotations
 
@@ -55,13 +55,32 @@ class LabelConfidence:
 
 
 @dataclass(slots=True)
-class Result:
-    """The answer to one record. `label` is set in mode single, `labels` (best first) in mode multi.
+class Answer:
+    """What the models say of a content: the part of a result that every record with this content shares.
 
+    `label` is set in mode single, `labels` (best first) in mode multi.
     `confidence` 0-1 with 4 decimals (multi: of the best label, None if none is above the threshold).
-    `tokens` counts what the model read of this record, special tokens included, padding not.
+    `tokens` counts what the model read of this content, special tokens included, padding not.
     `coverage` is the share of the content that was read. `evidence` is the page or picture that weighed most.
     `abstained`: the confidence was too low, and the label is None or a fallback (labels: empty).
+    """
+
+    label: str | None
+    labels: list[LabelConfidence] | None
+    confidence: float | None
+    tokens: int
+    visual_tokens: int | None
+    model: str
+    coverage: float
+    evidence: str | None = None
+
+
+@dataclass(slots=True)
+class Result:
+    """The answer to one record: the fields of its Answer, and what is its own.
+
+    `cached`: this record was not read; its answer came from the cache or from an identical record.
+    `latency_ms` is this record's own time. `fingerprint` is the digest of all that can change the answer, in hex.
     """
 
     id: str
@@ -75,6 +94,7 @@ class Result:
     classifier: str
     model: str
     coverage: float
+    fingerprint: str
     evidence: str | None = None
     abstained: bool = False
 
@@ -116,6 +136,7 @@ RESULT_SCHEMA = pa.schema(
         pa.field("model", pa.string(), nullable=False),
         pa.field("coverage", pa.float64(), nullable=False),
         pa.field("evidence", pa.string()),
+        pa.field("fingerprint", pa.string(), nullable=False),
     ]
 )
 

@@ -13,10 +13,10 @@ from classer_core.classifiers import Classifier, is_clean, shown
 from classer_core.contents import MAX_IMAGES, Attachment
 from classer_core.errors import FailureCode, RecordError
 from classer_core.records import PRIORITIES, Record
+from classer_core.saved import SavedClassifiers
 
-CLASSIFIER_FIELDS = ("labels", "descriptions", "examples", "text_type", "mode", "threshold")
+CLASSIFIER_FIELDS = ("classifier", "labels", "descriptions", "examples", "text_type", "mode", "threshold")
 JSON_FIELDS = ("labels", "descriptions", "examples")
-UNSUPPORTED_FIELDS = ("classifier",)
 DISTINCT_CLASSIFIERS_CACHED = 4_096
 TEXT_CHARS_SHOWN = 80
 
@@ -27,11 +27,15 @@ class RequestParser:
     Args:
         defaults: request field -> the job's value, for rows that leave the field empty.
         textual: values come from CSV, where numbers, booleans and JSON are written as text.
+        saved: what names of saved classifiers mean.
     """
 
-    def __init__(self, defaults: Mapping[str, Any], textual: bool = False) -> None:
+    def __init__(
+        self, defaults: Mapping[str, Any], textual: bool = False, saved: SavedClassifiers | None = None
+    ) -> None:
         self._defaults = {name: value for name, value in defaults.items() if value is not None}
         self._textual = textual
+        self._saved = saved
         # One Classifier object per distinct set of fields: label vectors are computed once for each.
         self._cached_classifier = lru_cache(maxsize=DISTINCT_CLASSIFIERS_CACHED)(
             lambda own: self._build_classifier(orjson.loads(own))
@@ -42,9 +46,14 @@ class RequestParser:
         try:
             self._classifier = self._build_classifier({})
         except RecordError as error:
-            if "labels" in self._defaults:
+            if self._defaults.keys() & {"labels", "classifier"}:
                 raise
-            self._classifier = error  # every record must bring its own labels
+            self._classifier = error  # every record must bring its own
+
+    @property
+    def classifier(self) -> Classifier | None:
+        """The job's own; None if every record must bring one."""
+        return self._classifier if isinstance(self._classifier, Classifier) else None
 
     def parse(self, fields: Mapping[str, Sequence[Any]], positions: Sequence[str]) -> list[Record | RecordError]:
         """Columns of request fields in, one record or error per row out.
@@ -67,10 +76,6 @@ class RequestParser:
         return parsed
 
     def _record(self, record_id: str, text: Any, given: dict[str, Any]) -> Record:
-        for name in UNSUPPORTED_FIELDS:
-            if given.get(name):
-                message = f"{name} is not supported yet, got {shown(given[name])}: give text and labels"
-                raise RecordError(FailureCode.FIELD_UNSUPPORTED, message, name)
         if self._textual:
             given = {name: _from_text(name, value) for name, value in given.items() if value != ""}
         own = {name: given[name] for name in CLASSIFIER_FIELDS if name in given}
@@ -96,13 +101,34 @@ class RequestParser:
         return self._cached_classifier(key)
 
     def _build_classifier(self, own: Mapping[str, Any]) -> Classifier:
+        """The record's own fields win over the job's, and what a saved classifier says over what the job says of it."""
         fields = {name: self._defaults[name] for name in CLASSIFIER_FIELDS if name in self._defaults}
+        for given in (own, fields):
+            if "labels" in given and "classifier" in given:
+                message = f"labels and classifier {shown(given['classifier'])} are both given: give one of them"
+                raise RecordError(FailureCode.CLASSIFIER_INVALID, message, "classifier")
+        if "classifier" in own:
+            fields = {}
+        elif "labels" in own:
+            fields.pop("classifier", None)
+        named = own.get("classifier", fields.get("classifier"))
+        saved = self._saved_classifier(named) if named is not None else None
+        fields = {**(saved.to_mapping() if saved is not None else {}), **fields}
         if isinstance(own.get("labels"), list):
             # What the job says of labels that the record does not have is of no use to it.
             for name in ("descriptions", "examples"):
                 known = fields.get(name) or {}
                 fields[name] = {label: value for label, value in known.items() if label in own["labels"]}
-        return Classifier.of(**{"labels": None, **fields, **own})
+        whole = {"labels": None, **fields, **own}
+        whole.pop("classifier", None)
+        classifier = Classifier.of(**whole)
+        return saved if saved == classifier and saved is not None else classifier
+
+    def _saved_classifier(self, reference: Any) -> Classifier:
+        if self._saved is None:
+            message = f"there are no saved classifiers here, got {shown(reference)}: give labels"
+            raise RecordError(FailureCode.CLASSIFIER_INVALID, message, "classifier")
+        return self._saved.load(reference)
 
 
 def _id(value: Any) -> str:

@@ -15,6 +15,7 @@ from typing import Any
 import orjson
 import pyarrow as pa
 
+from classer_core.cached import Known
 from classer_core.errors import RecordError
 from classer_core.fetching.rules import redacted, scheme_of
 from classer_core.records import (
@@ -55,11 +56,15 @@ class SourceChunk:
 
 @dataclass
 class Chunk:
-    """Checked records, and the columns that pass through beside them, row by row."""
+    """Checked records, and the columns that pass through beside them, row by row.
+
+    `known` is what steps before have found out of some of them, by fingerprint.
+    """
 
     records: list[Record]
     rows: pa.RecordBatch
     failures: list[Failure]
+    known: Mapping[bytes, Known] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.records)

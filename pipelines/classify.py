@@ -12,7 +12,7 @@ from apache_beam.metrics import Metrics
 from apache_beam.ml.inference.base import ModelHandler, RunInference
 
 from classer_core.abstaining import Abstention
-from classer_core.engine import Engine
+from classer_core.cached import CachedEngine
 from classer_core.records import Outcome, Result
 from pipelines import progress
 from pipelines.chunks import Chunk, ClassifiedChunk, settle
@@ -30,7 +30,7 @@ class ClassifyRecords(beam.PTransform[Any, Any]):
         abstention: which answers are not sure enough.
     """
 
-    def __init__(self, load: Callable[[], Engine], abstention: Abstention) -> None:
+    def __init__(self, load: Callable[[], CachedEngine], abstention: Abstention) -> None:
         super().__init__()
         self._load = load
         self._abstention = abstention
@@ -40,10 +40,10 @@ class ClassifyRecords(beam.PTransform[Any, Any]):
         return chunks | RunInference(ChunkHandler(self._load, self._abstention))
 
 
-class ChunkHandler(ModelHandler[Any, Any, Engine]):
+class ChunkHandler(ModelHandler[Any, Any, CachedEngine]):
     """Beam's view of the engine. A chunk is already a batch: Beam's batching would only put lists around it."""
 
-    def __init__(self, load: Callable[[], Engine], abstention: Abstention) -> None:
+    def __init__(self, load: Callable[[], CachedEngine], abstention: Abstention) -> None:
         super().__init__()
         self._load = load
         self._abstention = abstention
@@ -51,25 +51,28 @@ class ChunkHandler(ModelHandler[Any, Any, Engine]):
         self._results = Metrics.counter(NAMESPACE, "results")
         self._abstained = Metrics.counter(NAMESPACE, "abstained")
         self._failures = Metrics.counter(NAMESPACE, "failures")
+        self._cached = Metrics.counter(NAMESPACE, "cached")
+        self._cache_errors = Metrics.counter(NAMESPACE, "cache_errors")
         self._tokens = Metrics.counter(NAMESPACE, "tokens")
         self._chunk_records = Metrics.distribution(NAMESPACE, "chunk_records")
         self._model_ms = Metrics.distribution(NAMESPACE, "model_ms")
 
-    def load_model(self) -> Engine:
+    def load_model(self) -> CachedEngine:
         """The engine, with its models."""
         return self._load()
 
     def run_inference(
-        self, batch: Sequence[Any], model: Engine, inference_args: dict[str, Any] | None = None
+        self, batch: Sequence[Any], model: CachedEngine, inference_args: dict[str, Any] | None = None
     ) -> Iterable[ClassifiedChunk]:
         """One chunk in (as the batch), one out."""
         assert isinstance(batch, Chunk)
         start = time.perf_counter()
-        outcomes = self._abstention.apply_all(model.classify(batch.records))
-        if outcomes:
+        outcomes = self._abstention.apply_all(model.classify(batch.records, batch.known))
+        if not all(isinstance(outcome, Result) and outcome.cached for outcome in outcomes):
             self._model_ms.update(round((time.perf_counter() - start) * 1000))
         classified = settle(batch, outcomes)
         self._count(outcomes, classified)
+        self._cache_errors.inc(model.take_errors())
         return [classified]
 
     def _count(self, outcomes: Sequence[Outcome], classified: ClassifiedChunk) -> None:
@@ -78,8 +81,10 @@ class ChunkHandler(ModelHandler[Any, Any, Engine]):
         self._results.inc(results)
         self._failures.inc(failures)
         answers = [outcome for outcome in outcomes if isinstance(outcome, Result)]
+        read = [answer.tokens for answer in answers if not answer.cached]
         self._abstained.inc(sum(answer.abstained for answer in answers))
-        self._tokens.inc(sum(answer.tokens for answer in answers))
+        self._tokens.inc(sum(read))  # what a model has read in this run
+        self._cached.inc(len(answers) - len(read))
         self._chunk_records.update(results + failures)
         for code, count in Counter(classified.failures.column("code").to_pylist()).items():
             Metrics.counter(NAMESPACE, f"failures.{code}").inc(count)

@@ -1,7 +1,9 @@
 """The whole program on one screen.
 
-ReadRecords -> FetchContents -> ClassifyRecords -> results  -> WriteRows
-                                                -> failures -> WriteRows
+ReadRecords -> FetchContents -> (JoinAnswers) -> ClassifyRecords -> results  -> WriteRows
+                                                                 -> failures -> WriteRows
+
+JoinAnswers is there with `dedup: global` (answers of AnswerDistinct) and with `only: stale` (those of the last output).
 """
 
 from __future__ import annotations
@@ -11,13 +13,15 @@ from typing import Any
 
 import apache_beam as beam
 
-from classer_core.engine import Engine
+from classer_core.cached import CachedEngine
 from classer_core.records import FAILURE_SCHEMA
 from pipelines.chunks import ClassifiedChunk, output_schema
 from pipelines.classify import ClassifyRecords
+from pipelines.dedup import AnswerDistinct
 from pipelines.fetch import FetchContents
 from pipelines.gold import KeepRecords
 from pipelines.job import Job
+from pipelines.known import JoinAnswers
 from pipelines.read import ReadRecords
 from pipelines.readers import Columns
 from pipelines.write import WriteRows
@@ -31,7 +35,7 @@ def build(
     columns: Columns,
     run: str,
     folder: str,
-    load: Callable[[], Engine],
+    load: Callable[[], CachedEngine],
     only: frozenset[str] | None = None,
 ) -> None:
     """Adds a job's steps to a pipeline.
@@ -45,12 +49,18 @@ def build(
         load: loads the engine; called once per worker process, so it must be picklable.
         only: ids of the records to classify; without, all of them.
     """
-    records = pipeline | "ReadRecords" >> ReadRecords(job, columns, folder)
+    records = pipeline | "Records" >> FetchedRecords(job, columns, folder)
     if only is not None:
         records = records | "KeepRecords" >> beam.ParDo(KeepRecords(only))
+    if job.dedup == "global":
+        # Read twice instead of shuffled: rows stay where they are, only distinct contents and their answers travel.
+        once = pipeline | "RecordsForDedup" >> FetchedRecords(job, columns, folder)
+        answers = once | "AnswerDistinct" >> AnswerDistinct(job, load, run)
+        records = records | "JoinAnswers" >> beam.ParDo(JoinAnswers(job, load, run), beam.pvalue.AsIter(answers))
+    elif job.only == "stale":
+        records = records | "JoinAnswers" >> beam.ParDo(JoinAnswers(job, load, run))
     classified = (
         records
-        | "FetchContents" >> beam.ParDo(FetchContents(job.fetch_rules(folder), job.source.format == "documents"))
         | "ClassifyRecords" >> ClassifyRecords(load, job.abstention)
         | "Outcomes" >> beam.ParDo(split_outcomes).with_outputs(FAILURES, main="results")
     )
@@ -58,6 +68,25 @@ def build(
         job.output.path, job.output.format, output_schema(columns.passed), run
     )
     _ = classified[FAILURES] | "WriteFailures" >> WriteRows(job.failures_path, job.output.format, FAILURE_SCHEMA, run)
+
+
+class FetchedRecords(beam.PTransform[Any, Any]):
+    """The records of a job's source, with the bytes of their attachments."""
+
+    def __init__(self, job: Job, columns: Columns, folder: str) -> None:
+        super().__init__()
+        self._job = job
+        self._columns = columns
+        self._folder = folder
+
+    def expand(self, pbegin: Any) -> Any:
+        """Reads, then fetches."""
+        rules, from_source = self._job.fetch_rules(self._folder), self._job.source.format == "documents"
+        return (
+            pbegin
+            | "ReadRecords" >> ReadRecords(self._job, self._columns, self._folder)
+            | "FetchContents" >> beam.ParDo(FetchContents(rules, from_source))
+        )
 
 
 def split_outcomes(chunk: ClassifiedChunk) -> Iterable[Any]:

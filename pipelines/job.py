@@ -10,14 +10,16 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, field_validator
 
 from classer_core.abstaining import Abstention
-from classer_core.classifiers import shown
+from classer_core.cache import parse_cache_url
+from classer_core.classifiers import Classifier, shown
 from classer_core.errors import JobError, Problem, RecordError
-from classer_core.fetching.rules import FetchRules
+from classer_core.fetching.rules import FetchRules, redacted
 from classer_core.records import REQUEST_FIELDS
 from classer_core.requests import CLASSIFIER_FIELDS, RequestParser
+from classer_core.saved import ClassifierStore, SavedClassifiers
 
 _URL = re.compile(r"^[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 
@@ -70,6 +72,8 @@ class Job(_Section):
 
     source: Source
     output: Output
+    classifier: str | None = None
+    classifiers: Annotated[str, Field(min_length=1)] = "classifiers"  # the folder that saved ones are in
     labels: list[str] | None = None
     descriptions: dict[str, str] | None = None
     examples: dict[str, list[str]] | None = None
@@ -79,7 +83,10 @@ class Job(_Section):
     min_confidence: Annotated[float, Field(ge=0, le=1, strict=False)] | None = None
     fallback_label: str | None = None
     priority: Literal["standard", "fast"] = "standard"
-    cache: bool = True
+    # A URL may hold a password: it is in no repr and no message.
+    cache: Annotated[bool | str, Field(repr=False)] = True
+    dedup: Literal["worker", "global"] = "worker"
+    only: Literal["all", "stale"] = "all"
     model: Annotated[str, Field(min_length=1)] = "embedded"
     visual_model: Annotated[str, Field(min_length=1)] = "embedded"
     page_overflow: Literal["fail", "truncate"] = "fail"
@@ -89,6 +96,14 @@ class Job(_Section):
     failures: str | None = None
     passthrough: bool | list[str] = True
     max_failure_ratio: Annotated[float, Field(ge=0, le=1, strict=False)] = 1.0
+    _saved: SavedClassifiers | None = PrivateAttr(default=None)
+
+    @field_validator("cache")
+    @classmethod
+    def _known_cache(cls, value: bool | str) -> bool | str:
+        if isinstance(value, str):
+            parse_cache_url(value)
+        return value
 
     @property
     def failures_path(self) -> str:
@@ -107,7 +122,22 @@ class Job(_Section):
     @property
     def request_defaults(self) -> dict[str, Any]:
         """Request field -> the job's value."""
-        return {name: getattr(self, name) for name in (*CLASSIFIER_FIELDS, "priority", "cache")}
+        fields = {name: getattr(self, name) for name in (*CLASSIFIER_FIELDS, "priority")}
+        return fields | {"cache": self.cache if isinstance(self.cache, bool) else True}
+
+    def request_parser(self) -> RequestParser:
+        """What makes records of this job's rows; saved classifiers mean what they meant when the job was loaded."""
+        return RequestParser(self.request_defaults, textual=self.source.format == "csv", saved=self._saved)
+
+    def saved_classifier(self, reference: str) -> Classifier:
+        """A classifier of the job's folder.
+
+        Raises:
+            RecordError: there is no such name or version.
+        """
+        if self._saved is None:
+            raise ValueError("a job comes from load_job or parse_job")
+        return self._saved.load(reference)
 
 
 def load_job(path: str | Path, overrides: Sequence[str] = ()) -> Job:
@@ -140,8 +170,14 @@ def parse_job(document: Mapping[str, Any], file: Path) -> Job:
     try:
         job = Job.model_validate(document)
     except ValidationError as error:
-        raise JobError([_problem(item, file) for item in error.errors()]) from error
+        raise JobError([_problem(item, file) for item in error.errors()]) from None  # it repeats values, secrets too
     job = _with_absolute_paths(job, file.resolve().parent)
+    try:
+        job._saved = ClassifierStore(job.classifiers).list()
+    except (OSError, ValueError, ImportError) as error:
+        message = f"can't be listed: {type(error).__name__}: {error}"
+        problem = Problem(f"{file}: classifiers", redacted(job.classifiers), message, "Correct the folder.")
+        raise JobError([problem]) from error
     if problems := [*_classifier_problems(job, file), *_path_problems(job, file)]:
         raise JobError(problems)
     return job
@@ -160,9 +196,9 @@ def _apply(document: dict[str, Any], override: str) -> None:
             raise JobError([Problem("--set", shown(override), f"{parent} holds a value, not keys", "Set it whole.")])
     try:
         target[last] = yaml.safe_load(value)
-    except yaml.YAMLError as error:
+    except yaml.YAMLError:
         message = "the value is not YAML"
-        raise JobError([Problem("--set", shown(override), message, "Quote it, as in a job file.")]) from error
+        raise JobError([Problem("--set", shown(f"{key}=…"), message, "Quote it, as in a job file.")]) from None
 
 
 def _problem(item: Any, file: Path) -> Problem:
@@ -175,7 +211,9 @@ def _problem(item: Any, file: Path) -> Problem:
         return Problem(place, "", "is missing", f"Add `{parts[-1]}:`.")
     message = item["msg"].removeprefix("Value error, ")
     message = message[:1].lower() + message[1:]
-    return Problem(place, shown(item["input"]), message.rstrip("."), "Correct the value.")
+    value = item["input"]
+    shown_value = redacted(value) if isinstance(value, str) else shown(value)
+    return Problem(place, shown_value, message.rstrip("."), "Correct the value.")
 
 
 def _nearest(name: str, known: Any) -> str:
@@ -191,16 +229,22 @@ def _with_absolute_paths(job: Job, folder: Path) -> Job:
     output = job.output.model_copy(update={"path": absolute(job.output.path)})
     failures = absolute(job.failures) if job.failures else None
     allowed = [absolute(path) for path in job.allow_paths]
-    return job.model_copy(update={"source": source, "output": output, "failures": failures, "allow_paths": allowed})
+    cache = job.cache
+    if isinstance(cache, str) and cache.startswith("sqlite:///"):
+        cache = "sqlite:///" + absolute(cache.removeprefix("sqlite:///"))
+    changed = {"source": source, "output": output, "failures": failures, "allow_paths": allowed, "cache": cache}
+    return job.model_copy(update={**changed, "classifiers": absolute(job.classifiers)})
 
 
 def _classifier_problems(job: Job, file: Path) -> list[Problem]:
-    if job.labels is None and job.source.column_of("labels") is None:
+    given = [job.labels, job.classifier, job.source.column_of("labels"), job.source.column_of("classifier")]
+    if not any(value is not None for value in given):
         message = "labels are missing: neither the job nor a column has them"
-        return [Problem(f"{file}: labels", "", message, "Add `labels:`, or `source.columns.labels`.")]
+        remedy = "Add `labels:`, `classifier:`, or `source.columns.labels`."
+        return [Problem(f"{file}: labels", "", message, remedy)]
     try:
         _ = job.abstention
-        RequestParser(job.request_defaults)
+        job.request_parser()
     except RecordError as error:
         field = error.field or "labels"
         value = shown(getattr(job, field))

@@ -12,7 +12,6 @@ from apache_beam.io import fileio
 
 from classer_core.errors import JobError, Problem
 from classer_core.records import REQUEST_FIELDS
-from classer_core.requests import RequestParser
 from pipelines.chunks import Chunk, SourceChunk, check_requests
 from pipelines.job import Job
 from pipelines.readers import Columns, Part, file_failure, is_damage, reader_for
@@ -145,7 +144,7 @@ class ListDocuments(beam.DoFn):
 
     def setup(self) -> None:
         """Once per worker."""
-        self._parser = RequestParser(self._job.request_defaults)
+        self._parser = self._job.request_parser()
 
     def process(self, files: list[tuple[str, int]]) -> Iterable[Chunk]:
         """The files' content is fetched by the next step."""
@@ -187,7 +186,7 @@ class ReadPart(beam.DoFn):
     def setup(self) -> None:
         """Once per worker: classifiers of the job and of the records are shared by all parts."""
         self._reader = reader_for(self._job.source)
-        self._parser = RequestParser(self._job.request_defaults, textual=self._job.source.format == "csv")
+        self._parser = self._job.request_parser()
 
     def process(self, element: tuple[str, Part]) -> Iterable[Chunk]:
         """The rows of one part, checked."""

@@ -14,8 +14,8 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from classer_core.errors import JobError, ModelLoadError, RecordError, TooManyFailuresError
+from runners import cache, classifiers, compare, evaluate
 from runners.console import EXIT_WRONG_JOB, JobFile, Overrides, drop_noise, err, out, stop_wrong_job
-from runners.evaluate import evaluate
 
 if TYPE_CHECKING:
     from runners.local import RunSummary
@@ -23,7 +23,10 @@ if TYPE_CHECKING:
 EXIT_TOO_MANY_FAILURES = 3
 
 app = typer.Typer(help="Bulk classification on Apache Beam.", no_args_is_help=True, pretty_exceptions_enable=False)
-app.command()(evaluate)
+app.add_typer(classifiers.app, name="classifiers", no_args_is_help=True)
+app.command()(compare.compare)
+app.command()(evaluate.evaluate)
+app.command()(cache.cache)
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": False})
@@ -142,9 +145,13 @@ def _show_summary(summary: RunSummary) -> None:
     table.add_row("results", f"{summary.results:,}")
     if summary.abstained:
         table.add_row("of them abstained", f"{summary.abstained:,}")
+    if summary.cached:
+        table.add_row("of them cached", f"{summary.cached:,}")
+    if summary.cache_errors:
+        table.add_row("errors of the cache", f"{summary.cache_errors:,}")
     for code, count in summary.failures.items():
         table.add_row(f"failed: {code}", f"{count:,}")
-    table.add_row("tokens", f"{summary.tokens:,}")
+    table.add_row("tokens read", f"{summary.tokens:,}")
     if summary.chunk_records:
         table.add_row("records a chunk (mean)", f"{summary.chunk_records.mean:,.0f}")
     table.add_row("seconds", f"{summary.seconds:,.1f} ({rate:,.0f} records/s)")

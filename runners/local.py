@@ -18,8 +18,10 @@ from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
+from classer_core.cache import NO_CACHE, default_cache_url
+from classer_core.cached import CachedEngine, load_cached_engine, with_cache
 from classer_core.classifiers import shown
-from classer_core.engine import Engine, load_engine
+from classer_core.engine import Engine
 from classer_core.errors import JobError, Problem, TooManyFailuresError
 from classer_core.hardware import available_cores
 from pipelines import progress
@@ -36,11 +38,16 @@ LOCAL_RUNNER = "FnApiRunner"
 
 @dataclass(frozen=True)
 class RunSummary:
-    """What a finished run did. `failures` counts by code; `model_ms` is the time spent in the model."""
+    """What a finished run did. `failures` counts by code; `tokens` and `model_ms` are what the model read and took.
+
+    `cached` of the results were not read; `cache_errors` times the cache was in trouble.
+    """
 
     records: int
     results: int
     abstained: int
+    cached: int
+    cache_errors: int
     failures: dict[str, int]
     tokens: int
     seconds: float
@@ -82,12 +89,16 @@ def run_job(
         message = str(error).rstrip(".")
         raise JobError([Problem("--runner", shown(runner), message, "Without it a job runs here.")]) from error
     columns = source_columns(job)
-    if load is None:
-        load = partial(load_engine, job.model, job.visual_model, job.page_overflow, threads_per_process(options))
+    cache = cache_url(job, runner)
+    if load is not None:
+        load_cached: Callable[[], CachedEngine] = partial(with_cache, cache, load)
+    else:
+        models = (job.model, job.visual_model, job.page_overflow)
+        load_cached = partial(load_cached_engine, cache, *models, threads_per_process(options))
         if runner == "local":
-            load()  # errors come before any record is read; the worker, in this process, gets the same engine
+            load_cached()  # errors come before any record is read; the worker, in this process, gets the same engine
     start = time.perf_counter()
-    build(pipeline, job, columns, run_name(), str(folder), load, only)
+    build(pipeline, job, columns, run_name(), str(folder), load_cached, only)
     total = _rows_known(job)
     with _progress_bar(console, total):
         result = pipeline.run()
@@ -106,6 +117,13 @@ def run_job(
 def run_name() -> str:
     """A name for this run: its time, and something that tells two of one second apart."""
     return f"{datetime.now(UTC):%Y%m%dT%H%M%S}_{secrets.token_hex(3)}"
+
+
+def cache_url(job: Job, runner: str = "local") -> str:
+    """The job's cache; if it names none, a file of this machine's user, where the job runs on this machine."""
+    if isinstance(job.cache, str):
+        return job.cache
+    return default_cache_url() if runner == "local" else NO_CACHE
 
 
 def threads_per_process(options: PipelineOptions) -> int:
@@ -159,6 +177,8 @@ def _summary(job: Job, result: Any, seconds: float) -> RunSummary:
         records=counters.get("records", 0),
         results=counters.get("results", 0),
         abstained=counters.get("abstained", 0),
+        cached=counters.get("cached", 0),
+        cache_errors=counters.get("cache_errors", 0),
         failures=dict(sorted(failures.items())),
         tokens=counters.get("tokens", 0),
         seconds=seconds,

@@ -1,6 +1,7 @@
 """A model without weights, for tests of everything around the model."""
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 import numpy as np
 
@@ -22,6 +23,22 @@ class FakeModel:
 
     def _count(self, text: str, classifier: Classifier) -> Scores:
         return Scores(np.array([text.count(label) for label in classifier.labels], np.float32), len(text.split()))
+
+
+class CountingModel(FakeModel):
+    """A fake model that remembers, for the whole process, which texts it was given."""
+
+    texts: ClassVar[list[str]] = []
+
+    def score(self, texts: Sequence[Sequence[str]], classifiers: Sequence[Classifier]) -> list[Scores | RecordError]:
+        """See `Model.score`."""
+        self.texts += [" ".join(parts) for parts in texts]
+        return super().score(texts, classifiers)
+
+
+def load_counting() -> Engine:
+    """Loads by name, as workers do."""
+    return Engine(CountingModel())
 
 
 def load() -> Engine:

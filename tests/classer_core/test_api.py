@@ -31,6 +31,18 @@ def test_classify_batch_keeps_order_and_reports_each_failure() -> None:
     assert response.latency_ms > 0
 
 
+def test_a_text_is_read_once_unless_it_shall_be_read_again() -> None:
+    texts, labels = ["a chess game", "a chess game", "a slice of bread"], ["sports", "food"]
+    response = classer.classify_batch(texts=texts, labels=labels)
+    results = [one for one in response.results if isinstance(one, classer.Result)]
+    assert [one.cached for one in results] == [False, True, False]
+    assert response.total_tokens == results[0].tokens + results[2].tokens
+    again = classer.classify(text=texts[0], labels=["food", "sports"])
+    fresh = classer.classify(text=texts[0], labels=labels, cache=False)
+    assert (again.cached, fresh.cached) == (True, False)
+    assert (again.label, again.confidence, again.fingerprint) == (fresh.label, fresh.confidence, fresh.fingerprint)
+
+
 def test_wrong_requests_raise() -> None:
     with pytest.raises(classer.RecordError, match="Labels must be unique"):
         classer.classify(text="x", labels=["a", "a"])

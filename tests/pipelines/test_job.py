@@ -71,6 +71,14 @@ def test_overrides_set_dotted_keys(tmp_path: Path) -> None:
         ({"mode": "both"}, ["job.yaml: mode = 'both'"]),
         ({"max_failure_ratio": -1}, ["max_failure_ratio = -1"]),
         ({"failures": "out/tickets"}, ["failures", "same folder as output.path"]),
+        ({"cache": "postgres://me:hunter2@host/x"}, ["cache = 'postgres://host/x'", "a cache is sqlite:///path"]),
+        ({"cache": 7}, ["job.yaml: cache", "= 7"]),
+        ({"dedup": "all"}, ["dedup = 'all'", "'worker' or 'global'"]),
+        ({"only": "new"}, ["only = 'new'", "'all' or 'stale'"]),
+        (
+            {"labels": None, "classifier": "nothing"},
+            ["classifier = 'nothing'", "no saved classifier 'nothing'", "has none"],
+        ),
         ({"output": {"format": "parquet"}}, ["output.path", "is missing"]),
     ],
 )
@@ -117,3 +125,19 @@ def test_with_columns_only_named_ones_are_read(tmp_path: Path) -> None:
     source = load(tmp_path).source
     assert source.column_of("text") == "body"
     assert source.column_of("priority") is None
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        ("sqlite:///answers.sqlite?ttl_days=7", "sqlite:///{folder}/answers.sqlite?ttl_days=7"),
+        ("sqlite:////var/answers.sqlite", "sqlite:////var/answers.sqlite"),
+        ("redis://host", "redis://host"),
+        ("none", "none"),
+        (False, False),
+    ],
+)
+def test_a_cache_is_a_switch_or_a_place(tmp_path: Path, given: str | bool, meant: str | bool) -> None:
+    job = load(tmp_path, cache=given)
+    assert job.cache == (meant.format(folder=tmp_path) if isinstance(meant, str) else meant)
+    assert job.request_defaults["cache"] is (given is not False)

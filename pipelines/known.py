@@ -1,0 +1,140 @@
+"""JoinAnswers: chunks of records in, the same with the answers that other steps or the last run have found."""
+
+from __future__ import annotations
+
+import logging
+import pickle
+import shutil
+import tempfile
+import threading
+import weakref
+from collections.abc import Callable, Iterable, Iterator, Set
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import apache_beam as beam
+import orjson
+import pyarrow.parquet as pq
+
+from classer_core.cache.sqlite import SqliteCache
+from classer_core.cached import CachedEngine, Known
+from classer_core.records import Answer, LabelConfidence
+from pipelines.chunks import Chunk
+from pipelines.job import Job
+from pipelines.readers import is_damage
+from pipelines.storage import open_file
+from pipelines.write import ours
+
+log = logging.getLogger(__name__)
+
+ROWS_TOGETHER = 10_000
+FOR_EVER_S, NO_LIMIT_BYTES = 10**9, 1 << 62
+ANSWER_COLUMNS = ["label", "labels", "confidence", "tokens", "visual_tokens", "model", "coverage", "evidence"]
+
+_lock = threading.Lock()
+_tables: weakref.WeakValueDictionary[str, KnownTable] = weakref.WeakValueDictionary()
+
+
+class JoinAnswers(beam.DoFn):
+    """Chunks of records in, the same with `known` out.
+
+    Args:
+        job: the job; `only: stale` takes the answers of its last output.
+        load: loads the engine, for the fingerprints; called once per worker process, so it must be picklable.
+        run: name of this run.
+    """
+
+    def __init__(self, job: Job, load: Callable[[], CachedEngine], run: str) -> None:
+        self._job = job
+        self._load = load
+        self._run = run
+
+    def setup(self) -> None:
+        """Once per worker."""
+        self._engine = self._load()
+        self._last = last_answers(self._job, self._run)
+        self._distinct: KnownTable | None = None
+
+    def process(self, chunk: Chunk, distinct: Iterable[tuple[bytes, bytes]] | None = None) -> Iterable[Chunk]:
+        """`distinct`: what AnswerDistinct has found."""
+        if distinct is not None and self._distinct is None:
+            self._distinct = shared_table(f"distinct {self._run}", lambda: distinct)
+        prints = set(self._engine.fingerprints(chunk.records))
+        for table in (self._last, self._distinct):
+            if table is not None:
+                chunk.known = {**chunk.known, **table.get(prints)}
+        yield chunk
+
+
+class KnownTable:
+    """Answers by fingerprint, on this machine's disk: they may be more than fit in memory.
+
+    Args:
+        rows: (fingerprint, Known as bytes).
+    """
+
+    def __init__(self, rows: Iterable[tuple[bytes, bytes]]) -> None:
+        folder = tempfile.mkdtemp(prefix="classer-")
+        weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
+        self._file = SqliteCache(Path(folder) / "answers", FOR_EVER_S, NO_LIMIT_BYTES)
+        left = iter(rows)
+        while part := dict(islice(left, ROWS_TOGETHER)):
+            self._file.put(part)
+
+    def get(self, prints: Set[bytes]) -> dict[bytes, Known]:
+        """The answers there are."""
+        return {print_: pickle.loads(known) for print_, known in self._file.get(prints).items()}
+
+
+def shared_table(name: str, rows: Callable[[], Iterable[tuple[bytes, bytes]]]) -> KnownTable:
+    """One table per process and name, as long as anybody uses it."""
+    with _lock:
+        table = _tables.get(name)
+        if table is None:
+            table = _tables[name] = KnownTable(rows())
+        return table
+
+
+def last_answers(job: Job, run: str) -> KnownTable | None:
+    """The answers in the last output of an `only: stale` job; None for other jobs.
+
+    Each worker process reads them for itself: rows are not shuffled, and nothing of them stays in memory.
+    """
+    if job.only != "stale":
+        return None
+    return shared_table(f"last {run}", lambda: _rows_of(job.output.path))
+
+
+def _rows_of(folder: str) -> Iterator[tuple[bytes, bytes]]:
+    for path in ours(folder):
+        try:
+            for row in _rows_in(path):
+                if (print_ := row.get("fingerprint")) and (answer := _answer(row)) is not None:
+                    yield bytes.fromhex(print_), pickle.dumps(Known(answer))
+        except Exception as error:
+            if not is_damage(error) and not isinstance(error, ValueError | KeyError):
+                raise
+            log.warning("%s: can't be read, its records are classified anew: %s", path, str(error)[:200])
+
+
+def _rows_in(path: str) -> Iterator[dict[str, Any]]:
+    with open_file(path) as file:
+        if path.endswith(".parquet"):
+            parquet = pq.ParquetFile(file)
+            if "fingerprint" in parquet.schema_arrow.names:  # rows of releases that had none are stale
+                for batch in parquet.iter_batches(ROWS_TOGETHER, columns=[*ANSWER_COLUMNS, "fingerprint"]):
+                    yield from batch.to_pylist()
+        else:
+            for line in file:
+                yield orjson.loads(line)
+
+
+def _answer(row: dict[str, Any]) -> Answer | None:
+    """A row's answer as the models gave it; None if it has none, or another one was put in its place."""
+    if row["label"] is None and row["labels"] is None:
+        return None
+    fields = {name: row[name] for name in ANSWER_COLUMNS}
+    if row["labels"] is not None:
+        fields["labels"] = [LabelConfidence(item["label"], item["confidence"]) for item in row["labels"]]
+    return Answer(**fields)
