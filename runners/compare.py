@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -14,7 +13,6 @@ from runners.console import EXIT_WRONG_JOB, JobFile, Overrides, drop_noise, err,
 
 if TYPE_CHECKING:
     from classer_core.comparison import Comparison
-
 
 
 def compare(

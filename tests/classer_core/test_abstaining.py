@@ -9,7 +9,7 @@ from classer_core.abstaining import Abstention
 
 
 def answer(label: str | None, confidence: float | None, labels: list[LabelConfidence] | None = None) -> Result:
-    return Result("1", label, labels, confidence, 3, None, 0.5, False, "inline:0", "fake", 1.0)
+    return Result("1", label, labels, confidence, 3, None, 0.5, False, "inline:0", "fake", 1.0, "00")
 
 
 def test_an_answer_below_the_minimum_is_none() -> None:
