@@ -123,7 +123,7 @@ def _rows_in(path: str) -> Iterator[dict[str, Any]]:
         if path.endswith(".parquet"):
             parquet = pq.ParquetFile(file)
             if "fingerprint" in parquet.schema_arrow.names:  # rows of releases that had none are stale
-                for batch in parquet.iter_batches(ROWS_TOGETHER, columns=[*ANSWER_COLUMNS, "fingerprint"]):
+                for batch in parquet.iter_batches(ROWS_TOGETHER, columns=[*ANSWER_COLUMNS, "abstained", "fingerprint"]):
                     yield from batch.to_pylist()
         else:
             for line in file:
@@ -132,7 +132,7 @@ def _rows_in(path: str) -> Iterator[dict[str, Any]]:
 
 def _answer(row: dict[str, Any]) -> Answer | None:
     """A row's answer as the models gave it; None if it has none, or another one was put in its place."""
-    if row["label"] is None and row["labels"] is None:
+    if row.get("abstained") or (row["label"] is None and row["labels"] is None):
         return None
     fields = {name: row[name] for name in ANSWER_COLUMNS}
     if row["labels"] is not None:

@@ -6,6 +6,7 @@ import asyncio
 import os
 import stat
 import threading
+import weakref
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -33,8 +34,7 @@ class Fetcher:
         self._prefixes = [path.rstrip("/") + "/" for path in rules.allow_paths if scheme_of(path)]
         self._threads = ThreadPoolExecutor(PATH_THREADS, thread_name_prefix="fetch")
         self._lock = threading.Lock()
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._http: HttpFetcher | None = None
+        self._http: _HttpThread | None = None
 
     def fetch(self, attachments: Sequence[Attachment]) -> list[RecordError | None]:
         """Fills `data` of each attachment; an error in its place where that can't be done."""
@@ -57,16 +57,14 @@ class Fetcher:
     def close(self) -> None:
         """Ends threads and connections."""
         self._threads.shutdown()
-        if self._loop is not None and self._http is not None:
-            asyncio.run_coroutine_threadsafe(self._http.close(), self._loop).result()
-            self._loop.call_soon_threadsafe(self._loop.stop)
-            self._loop_thread.join()
-            self._loop.close()
+        if self._http is not None:
+            self._http.close()
 
     def _submit(self, source: str | bytes, place: str) -> Future[bytes]:
         if isinstance(source, str) and scheme_of(source) in ("http", "https"):
-            loop, http = self._started()
-            return asyncio.run_coroutine_threadsafe(http.fetch(source, place), loop)
+            with self._lock:
+                self._http = self._http or _HttpThread(self._rules)
+            return self._http.fetch(source, place)
         return self._threads.submit(self._get, source, place)
 
     def _get(self, source: str | bytes, place: str) -> bytes:
@@ -133,19 +131,31 @@ class Fetcher:
         message = f"{place}: {path} is in none of the job's allow_paths ({allowed})"
         return RecordError(FailureCode.PATH_NOT_ALLOWED, message, place)
 
-    def _started(self) -> tuple[asyncio.AbstractEventLoop, HttpFetcher]:
-        with self._lock:
-            if self._loop is None or self._http is None:
-                loop = asyncio.new_event_loop()
-                self._loop_thread = threading.Thread(target=loop.run_forever, name="fetch-loop", daemon=True)
-                self._loop_thread.start()
 
-                async def create() -> HttpFetcher:
-                    return HttpFetcher(self._rules)
+class _HttpThread:
+    """An event loop in a thread of its own for all HTTP; it ends with its last user, or with the process."""
 
-                self._http = asyncio.run_coroutine_threadsafe(create(), loop).result()
-                self._loop = loop
-            return self._loop, self._http
+    def __init__(self, rules: FetchRules) -> None:
+        self._loop = asyncio.new_event_loop()
+        thread = threading.Thread(target=self._loop.run_forever, name="fetch-loop", daemon=True)
+        thread.start()
+        self._fetcher = asyncio.run_coroutine_threadsafe(_http_fetcher(rules), self._loop).result()
+        self.close = weakref.finalize(self, _end, self._fetcher, self._loop, thread)
+
+    def fetch(self, url: str, place: str) -> Future[bytes]:
+        return asyncio.run_coroutine_threadsafe(self._fetcher.fetch(url, place), self._loop)
+
+
+async def _http_fetcher(rules: FetchRules) -> HttpFetcher:
+    """Made on the loop that it will run on."""
+    return HttpFetcher(rules)
+
+
+def _end(fetcher: HttpFetcher, loop: asyncio.AbstractEventLoop, thread: threading.Thread) -> None:
+    asyncio.run_coroutine_threadsafe(fetcher.close(), loop).result()
+    loop.call_soon_threadsafe(loop.stop)
+    thread.join()
+    loop.close()
 
 
 def _local(path: str, rules: FetchRules) -> Path:
