@@ -35,7 +35,9 @@ def run(
     context: typer.Context,
     job_file: JobFile,
     overrides: Overrides = None,
-    runner: Annotated[str, typer.Option(help="local, or the name of a Beam runner.")] = "local",
+    runner: Annotated[
+        str, typer.Option(help="local, flink, dataflow, prism, spark, or the name of a Beam runner.")
+    ] = "local",
     preview: Annotated[int, typer.Option(metavar="N", help="Shows the first N result rows at the end.")] = 0,
 ) -> None:
     """Runs a job. Beam's own pipeline options go after `--`.

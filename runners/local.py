@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import apache_beam as beam
-from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
@@ -29,9 +28,7 @@ from pipelines.job import Job
 from pipelines.read import source_columns
 from pipelines.readers.parquet import count_rows
 from pipelines.storage import find_files
-
-# Beam's DirectRunner picks another runner by what it finds installed or online; a job should not.
-LOCAL_RUNNER = "FnApiRunner"
+from runners.options import launch_options
 
 
 @dataclass(frozen=True)
@@ -62,25 +59,25 @@ def run_job(
     Args:
         job: the job, its paths absolute.
         folder: file names in ids are relative to it.
-        runner: `local`, or the name of a Beam runner.
+        runner: `local`, `flink`, `dataflow`, `prism`, `spark`, or the name of a Beam runner.
         beam_args: Beam's own pipeline options.
         console: where a progress bar goes; none without a terminal.
         load: loads the engine, instead of one with the job's models.
 
     Raises:
-        JobError: no file, a column that is not there, or no such runner.
+        JobError: no file, a column that is not there, or no such runner or what it needs.
         ModelLoadError: the model can't be loaded (local runs: before any record is read).
         TooManyFailuresError: all rows are written, but too many are failures.
     """
-    options = PipelineOptions([f"--runner={LOCAL_RUNNER if runner == 'local' else runner}", *beam_args])
+    launch = launch_options(runner, beam_args)
     try:
-        pipeline = beam.Pipeline(options=options)
+        pipeline = beam.Pipeline(options=launch.options)
     except ValueError as error:
         message = str(error).rstrip(".")
         raise JobError([Problem("--runner", shown(runner), message, "Without it a job runs here.")]) from error
     columns = source_columns(job)
     if load is None:
-        load = partial(load_engine, job.model, job.visual_model, job.page_overflow, threads_per_process(options))
+        load = partial(load_share, job.model, job.visual_model, job.page_overflow, launch.at_once)
         if runner == "local":
             load()  # errors come before any record is read; the worker, in this process, gets the same engine
     start = time.perf_counter()
@@ -105,13 +102,9 @@ def run_name() -> str:
     return f"{datetime.now(UTC):%Y%m%dT%H%M%S}_{secrets.token_hex(3)}"
 
 
-def threads_per_process(options: PipelineOptions) -> int:
-    """CPU threads for the model in each worker process, so that processes x threads never exceed the cores."""
-    direct = options.view_as(DirectOptions)
-    processes = 1
-    if direct.direct_running_mode in ("multi_processing", "multi_threading"):
-        processes = direct.direct_num_workers or available_cores()
-    return max(1, available_cores() // processes)
+def load_share(model: str, visual_model: str, page_overflow: str, at_once: int) -> Engine:
+    """The engine on a worker's machine, whose cores are shared by so many bundles that are classified at once."""
+    return load_engine(model, visual_model, page_overflow, max(1, available_cores() // at_once))
 
 
 def _rows_known(job: Job) -> int | None:
