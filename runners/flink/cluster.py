@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import random
 import shutil
 import signal
 import socket
@@ -41,6 +42,10 @@ CONFIGURATION = {
     "jobmanager.bind-host": "localhost",
     "jobmanager.execution.failover-strategy": "region",
     "cluster.evenly-spread-out-slots": True,
+    # Without it a job whose worker dies ends with it.
+    "restart-strategy.type": "fixed-delay",
+    "restart-strategy.fixed-delay.attempts": 5,
+    "restart-strategy.fixed-delay.delay": "1 s",
     "heartbeat.interval": 1_000,
     "heartbeat.timeout": 8_000,
     "rest.bind-address": "localhost",
@@ -198,10 +203,12 @@ def cores() -> int:
 
 
 def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("localhost", 0))
-        return int(probe.getsockname()[1])
+    """A port that nobody listens on, below those that systems hand out for connections: it is used a little later."""
+    while True:
+        port = random.randrange(12_000, 30_000)
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("localhost", port))
+            return port
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

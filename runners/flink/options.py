@@ -8,8 +8,6 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
-from apache_beam.options.pipeline_options import PipelineOptions
-
 from classer_core.classifiers import shown
 from classer_core.errors import JobError, Problem
 from runners.given import Completed, Given, missing, number
@@ -18,19 +16,7 @@ from runners.job_server import WORKER_POOL, job_server_jar, need_java
 EMBEDDED = ("[local]", "[auto]")
 EMBEDDED_VERSION = "1.20"
 THIS_MACHINE = ("localhost", "127.0.0.1", "[::1]")
-RETRIES = 5
-RETRY_DELAY_MS = 1_000
 ANSWER_SECONDS = 10
-
-
-class FlinkJobOptions(PipelineOptions):
-    """Options of Beam's Flink runner that its Python side does not know, and passes on if somebody declares them."""
-
-    @classmethod
-    def _add_argparse_args(cls, parser: Any) -> None:
-        parser.add_argument("--number_of_execution_retries", type=int, help="Of a job whose worker died.")
-        parser.add_argument("--execution_retry_delay", type=int, help="Milliseconds between two tries.")
-        parser.add_argument("--checkpointing_interval", type=int, help="Milliseconds; of a streaming job.")
 
 
 def flink(given: Given) -> Completed:
@@ -54,13 +40,7 @@ def _cluster(given: Given, master: str) -> Completed:
     slots = [int(item["slotsNumber"]) for item in _ask(address, "taskmanagers")["taskmanagers"]]
     if not slots:
         raise JobError([Problem("--flink_master", shown(master), "the cluster has no TaskManager", "Start one.")])
-    defaults = missing(
-        given,
-        parallelism=sum(slots),
-        flink_submit_uber_jar=True,
-        number_of_execution_retries=RETRIES,
-        execution_retry_delay=RETRY_DELAY_MS,
-    )
+    defaults = missing(given, parallelism=sum(slots), flink_submit_uber_jar=True)
     if "flink_job_server_jar" not in given:
         version = ".".join(str(_ask(address, "config")["flink-version"]).split(".")[:2])
         defaults["flink_job_server_jar"] = job_server_jar("flink", version)
