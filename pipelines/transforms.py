@@ -1,7 +1,7 @@
 """Classification inside a user's own Beam pipeline, in Python: rows with a schema in, rows with a schema out.
 
-    answers = records | ClassifyRecords(labels=["billing", "technical"])
-    answers.results | ...       answers.failures | ...
+answers = records | ClassifyRecords(labels=["billing", "technical"])
+answers.results | ...       answers.failures | ...
 """
 
 # Beam's schemas come from types, not their names (no `from __future__ import annotations`), and `X | None` is none of
@@ -258,5 +258,9 @@ def result_rows(chunk: ClassifiedChunk) -> Iterable[beam.Row]:
 
 def failure_rows(chunk: ClassifiedChunk) -> Iterable[FailedRecord]:
     """The rows of a chunk's failures."""
-    for row in chunk.failures.to_pylist():
-        yield FailedRecord(**{**row, "attempted_at": row["attempted_at"].isoformat()})
+    return map(failed_record, chunk.failures.to_pylist())
+
+
+def failed_record(row: Mapping[str, Any]) -> FailedRecord:
+    """A row of `FAILURE_SCHEMA` as Beam has it: its time is text, which every sink takes."""
+    return FailedRecord(**{**row, "attempted_at": row["attempted_at"].isoformat()})
