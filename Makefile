@@ -27,9 +27,12 @@ lint: $(READY) ## ruff and mypy.
 	$(BIN)/mypy --strict classer_core
 
 test: lint ## Checks, and every test that Python alone can run.
-	$(BIN)/pytest
+	$(BIN)/pytest -m "not integration"
 
-integration: $(READY) ## Tests with real servers and runners (none yet).
+integration: $(READY) ## Tests with real servers and runners: Flink (Java 17, Maven), Beam YAML, Dataflow's graph.
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check apache-flink-libraries==1.19.3
+	@$(BIN)/python -m runners.flink.jars > /dev/null
+	$(BIN)/pytest -m integration
 
 benchmarks: $(READY) ## Prints the tables of tests/benchmarks/README.md (needs CLASSER_CORPUS).
 	$(BIN)/python -m tests.benchmarks.throughput

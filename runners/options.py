@@ -14,7 +14,7 @@ from classer_core.errors import JobError, Problem
 from classer_core.hardware import available_cores
 from runners.dataflow.options import dataflow
 from runners.flink.options import flink
-from runners.given import Completed, Given, missing, number
+from runners.given import Completed, Given, missing
 from runners.job_server import WORKER_POOL, job_server_jar
 
 # Beam's DirectRunner picks another runner by what it finds installed or online; a job should not.
@@ -45,7 +45,7 @@ def launch_options(runner: str, beam_args: Sequence[str] = ()) -> Launch:
 def local(given: Given) -> Completed:
     """One process unless the user wants more."""
     if given.get("direct_running_mode") in ("multi_processing", "multi_threading"):
-        return {}, number(given, "direct_num_workers", 1) or available_cores()
+        return {}, given.get("direct_num_workers", 1) or available_cores()
     return {}, 1
 
 

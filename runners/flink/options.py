@@ -10,7 +10,7 @@ from typing import Any
 
 from classer_core.classifiers import shown
 from classer_core.errors import JobError, Problem
-from runners.given import Completed, Given, missing, number
+from runners.given import Completed, Given, missing
 from runners.job_server import WORKER_POOL, job_server_jar, need_java
 
 EMBEDDED = ("[local]", "[auto]")
@@ -31,7 +31,7 @@ def _embedded(given: Given) -> Completed:
     if "flink_job_server_jar" not in given:
         defaults["flink_job_server_jar"] = job_server_jar("flink", str(given.get("flink_version", EMBEDDED_VERSION)))
     need_java("flink")
-    return defaults, max(number(given, "parallelism", 1), 1)
+    return defaults, max(given.get("parallelism", 1), 1)
 
 
 def _cluster(given: Given, master: str) -> Completed:
