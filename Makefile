@@ -30,7 +30,7 @@ test: lint ## Checks, and every test that Python alone can run.
 	$(BIN)/pytest -m "not integration"
 
 integration: $(READY) ## Tests with real servers and runners: Flink (Java 17, Maven), Beam YAML, Dataflow's graph.
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check apache-flink-libraries==1.19.3
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check 'apache-beam[gcp]==2.77.0' apache-flink-libraries==1.19.3
 	@$(BIN)/python -m runners.flink.jars > /dev/null
 	$(BIN)/pytest -m integration
 
