@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import Any, Optional
 
@@ -30,17 +31,13 @@ def lines(folder: Path, name: str) -> list[dict[str, Any]]:
 
 @pytest.mark.integration
 def test_tickets(tmp_path: Path) -> None:
-    tickets = (ROOT / "configs" / "data" / "tickets.ndjson").read_text().splitlines()
-    source = tmp_path / "tickets.ndjson"
-    source.write_text("\n".join([*tickets, '{"ticket_id": 1, "body": ""}', '{"ticket_id": 2, "body": "cut']))
-    run("tickets.beam.yaml", {"tickets": str(source), "out": str(tmp_path)})
+    """The demo's tickets, one of which has no text and one is cut off."""
+    run("tickets.beam.yaml", {"out": str(tmp_path)})
     answers = pq.read_table(list(tmp_path.glob("answers-*"))).to_pylist()
-    failures = {row["code"]: row for row in lines(tmp_path, "failures")}
-    assert failures.keys() == {"text_empty", "row_malformed"}
-    assert failures["text_empty"]["id"] == "1"
+    assert Counter(row["code"] for row in lines(tmp_path, "failures")) == {"text_empty": 1, "row_malformed": 1}
     assert {row["label"] for row in answers} == {"billing", "technical", "sales"}
     assert all(row["confidence"] >= 0.5 and row["text"] for row in answers)
-    assert {row["id"] for row in answers} <= {str(json.loads(line)["ticket_id"]) for line in tickets}
+    assert 100 < len({row["id"] for row in answers}) == len(answers)
     first = next(row for row in answers if row["id"] == "40002")
     assert (first["label"], json.loads(first["customer"])) == ("billing", {"plan": "business", "seats": 275})
 
