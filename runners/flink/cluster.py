@@ -114,9 +114,8 @@ class Cluster:
         try:
             entry = "org.apache.flink.runtime.entrypoint.StandaloneSessionClusterEntrypoint"
             self.job_manager = self._java("jobmanager", entry, "512m", range(cores()))
-            for _ in range(self._count):
-                self.add_task_manager()
-            self.wait_for_slots()
+            self.task_managers = [self._task_manager(number) for number in range(self._count)]
+            self._wait_for_slots()
         except BaseException:
             self.stop()
             raise
@@ -125,15 +124,12 @@ class Cluster:
     def __exit__(self, *_: object) -> None:
         self.stop()
 
-    def add_task_manager(self) -> subprocess.Popen[bytes]:
-        """Starts one more TaskManager."""
-        number = len(self.task_managers)
-        share = max(1, cores() // self._count)
-        first = number * share % cores()
-        entry = "org.apache.flink.runtime.taskexecutor.TaskManagerRunner"
-        process = self._java(f"taskmanager-{number}", entry, "640m", range(first, first + share))
-        self.task_managers.append(process)
-        return process
+    def replace_dead(self) -> None:
+        """Starts a TaskManager for each that died, as Kubernetes does, and returns when all slots are there."""
+        for number, process in enumerate(self.task_managers):
+            if process.poll() is not None:
+                self.task_managers[number] = self._task_manager(number)
+        self._wait_for_slots()
 
     def get(self, path: str) -> Any:
         """The answer of the REST interface, as in `get("jobs")`."""
@@ -159,6 +155,12 @@ class Cluster:
         """What a process has written: `jobmanager`, `taskmanager-0`, ..."""
         return (self.folder / f"{name}.log").read_text(errors="replace")
 
+    def _task_manager(self, number: int) -> subprocess.Popen[bytes]:
+        share = max(1, cores() // self._count)
+        first = number * share % cores()
+        entry = "org.apache.flink.runtime.taskexecutor.TaskManagerRunner"
+        return self._java(f"taskmanager-{number}", entry, "640m", range(first, first + share))
+
     def _java(self, name: str, entry: str, heap: str, allowed: range) -> subprocess.Popen[bytes]:
         java = Path(os.environ["JAVA_HOME"]) / "bin" / "java" if os.environ.get("JAVA_HOME") else "java"
         command = [
@@ -176,8 +178,7 @@ class Cluster:
         with (self.folder / f"{name}.log").open("wb") as log:
             return subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, start_new_session=True)
 
-    def wait_for_slots(self) -> None:
-        """Returns when all slots are there."""
+    def _wait_for_slots(self) -> None:
         end = time.monotonic() + START_SECONDS
         while time.monotonic() < end:
             for process in (*self.task_managers, self.job_manager):

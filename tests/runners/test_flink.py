@@ -158,8 +158,7 @@ def test_a_worker_that_dies_half_way_costs_no_row_and_doubles_none(
     assert restarts(cluster) >= 1
     assert not (tmp_path / "out" / "_temporary").exists()
     if kill is kill_task_manager:
-        cluster.add_task_manager()
-        cluster.wait_for_slots()
+        cluster.replace_dead()
 
 
 def restarts(cluster: Cluster) -> int:
