@@ -85,6 +85,6 @@ def test_the_readmes_example_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.chdir(tmp_path)
     exec(compile(code, "README.md", "exec"), {"__name__": "readme"})
     answers = {row["ticket"]: row["label"] for row in pq.read_table(tmp_path / "answers").to_pylist()}
-    assert answers == {1: "billing", 2: "technical"}
+    assert answers == {1: "invoice", 2: "login problem"}
     [failure] = pq.read_table(tmp_path / "failures").to_pylist()
     assert (failure["id"], failure["code"]) == ("3", "text_empty")
