@@ -156,9 +156,18 @@ def load_job(path: str | Path, overrides: Sequence[str] = ()) -> Job:
         raise JobError([Problem(str(file), "", f"is not YAML: {error}", "Correct the line named above.")]) from error
     if not isinstance(document, dict):
         raise JobError([Problem(str(file), shown(document), "is not a mapping", "A job starts with `source:`.")])
+    apply_overrides(document, overrides)
+    return parse_job(document, file)
+
+
+def apply_overrides(document: dict[str, Any], overrides: Sequence[str]) -> None:
+    """Sets `dotted.key=value` in a job's mapping.
+
+    Raises:
+        JobError: one of them is not of this form.
+    """
     for override in overrides:
         _apply(document, override)
-    return parse_job(document, file)
 
 
 def parse_job(document: Mapping[str, Any], file: Path) -> Job:

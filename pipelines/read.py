@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from classer_core.errors import JobError, Problem
 from classer_core.records import REQUEST_FIELDS
 from pipelines.chunks import Chunk, SourceChunk, check_requests
 from pipelines.job import Job
-from pipelines.readers import Columns, Part, file_failure, is_damage, reader_for
+from pipelines.readers import Columns, Part, Reader, file_failure, is_damage, reader_for
 from pipelines.storage import find_files, is_compressed, open_file
 
 # Files looked at for their columns; what differs in later ones is handled row by row, or fails the file.
@@ -113,13 +113,7 @@ class ReadRecords(beam.PTransform[Any, Any]):
 
     def expand(self, pbegin: Any) -> Any:
         """Files, then their parts, then the rows of each part; of documents, some files at a time."""
-        files = (
-            pbegin
-            | "Patterns" >> beam.Create(list(self._job.source.path), reshuffle=False)
-            | "Match" >> fileio.MatchAll(fileio.EmptyMatchTreatment.ALLOW)
-            | "Sizes" >> beam.Map(lambda found: (found.path, found.size_in_bytes))
-            | "EachOnce" >> beam.Distinct()
-        )
+        files = pbegin | "FindFiles" >> FindFiles(self._job.source.path)
         if self._job.source.format == "documents":
             return (
                 files
@@ -132,6 +126,24 @@ class ReadRecords(beam.PTransform[Any, Any]):
             | "Split" >> beam.ParDo(SplitFile(self._job))
             | "Spread" >> beam.Reshuffle()
             | "Read" >> beam.ParDo(ReadPart(self._job, self._columns, self._folder))
+        )
+
+
+class FindFiles(beam.PTransform[Any, Any]):
+    """Patterns in, (path, size in bytes) of every file out, each once."""
+
+    def __init__(self, patterns: Sequence[str]) -> None:
+        super().__init__()
+        self._patterns = patterns
+
+    def expand(self, pbegin: Any) -> Any:
+        """A pattern that matches nothing is fine here: the job has been checked."""
+        return (
+            pbegin
+            | "Patterns" >> beam.Create(list(self._patterns), reshuffle=False)
+            | "Match" >> fileio.MatchAll(fileio.EmptyMatchTreatment.ALLOW)
+            | "Sizes" >> beam.Map(lambda found: (found.path, found.size_in_bytes))
+            | "EachOnce" >> beam.Distinct()
         )
 
 
@@ -190,17 +202,22 @@ class ReadPart(beam.DoFn):
 
     def process(self, element: tuple[str, Part]) -> Iterable[Chunk]:
         """The rows of one part, checked."""
-        path, part = element
-        name = display_name(path, self._folder)
-        try:
-            with open_file(path) as file:
-                for chunk in self._reader.read(file, part, self._columns, name):
-                    yield check_requests(chunk, self._parser)
-        except Exception as error:
-            if not is_damage(error):
-                raise
-            rows = pa.RecordBatch.from_pylist([], schema=self._columns.passed)
-            yield check_requests(SourceChunk([], {}, rows, [file_failure(name, error)]), self._parser)
+        for chunk in read_part(self._reader, element, self._columns, self._folder):
+            yield check_requests(chunk, self._parser)
+
+
+def read_part(reader: Reader, element: tuple[str, Part], columns: Columns, folder: str) -> Iterator[SourceChunk]:
+    """The rows of one part of a file as they are; damage is a failure after the rows before it."""
+    path, part = element
+    name = display_name(path, folder)
+    try:
+        with open_file(path) as file:
+            yield from reader.read(file, part, columns, name)
+    except Exception as error:
+        if not is_damage(error):
+            raise
+        rows = pa.RecordBatch.from_pylist([], schema=columns.passed)
+        yield SourceChunk([], {}, rows, [file_failure(name, error)])
 
 
 def display_name(path: str, folder: str) -> str:

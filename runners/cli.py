@@ -34,8 +34,13 @@ def run(
     context: typer.Context,
     job_file: JobFile,
     overrides: Overrides = None,
-    runner: Annotated[str, typer.Option(help="local, or the name of a Beam runner.")] = "local",
+    runner: Annotated[
+        str, typer.Option(help="local, flink, dataflow, prism, spark, or the name of a Beam runner.")
+    ] = "local",
     preview: Annotated[int, typer.Option(metavar="N", help="Shows the first N result rows at the end.")] = 0,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Builds the runner's graph, shows it, runs nothing.")
+    ] = False,
 ) -> None:
     """Runs a job. Beam's own pipeline options go after `--`.
 
@@ -47,6 +52,12 @@ def run(
     drop_noise()
     try:
         job = load_job(job_file, overrides or [])
+        if dry_run:
+            from runners.dry_run import dry_run as build_graph
+
+            graph = build_graph(job, job_file.resolve().parent, runner, context.args)
+            print(*graph.steps, *(f"worker image: {image}" for image in graph.images), sep="\n")
+            return
         from runners.local import run_job
 
         summary = run_job(job, job_file.resolve().parent, runner, context.args, err)

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import apache_beam as beam
-from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
@@ -31,9 +30,7 @@ from pipelines.job import Job
 from pipelines.read import source_columns
 from pipelines.readers.parquet import count_rows
 from pipelines.storage import find_files
-
-# Beam's DirectRunner picks another runner by what it finds installed or online; a job should not.
-LOCAL_RUNNER = "FnApiRunner"
+from runners.options import launch_options
 
 
 @dataclass(frozen=True)
@@ -71,20 +68,20 @@ def run_job(
     Args:
         job: the job, its paths absolute.
         folder: file names in ids are relative to it.
-        runner: `local`, or the name of a Beam runner.
+        runner: `local`, `flink`, `dataflow`, `prism`, `spark`, or the name of a Beam runner.
         beam_args: Beam's own pipeline options.
         console: where a progress bar goes; none without a terminal.
         load: loads the engine, instead of one with the job's models.
         only: ids of the records to classify; without, all of them.
 
     Raises:
-        JobError: no file, a column that is not there, or no such runner.
+        JobError: no file, a column that is not there, or no such runner or what it needs.
         ModelLoadError: the model can't be loaded (local runs: before any record is read).
         TooManyFailuresError: all rows are written, but too many are failures.
     """
-    options = PipelineOptions([f"--runner={LOCAL_RUNNER if runner == 'local' else runner}", *beam_args])
+    launch = launch_options(runner, beam_args)
     try:
-        pipeline = beam.Pipeline(options=options)
+        pipeline = beam.Pipeline(options=launch.options)
     except ValueError as error:
         message = str(error).rstrip(".")
         raise JobError([Problem("--runner", shown(runner), message, "Without it a job runs here.")]) from error
@@ -94,7 +91,7 @@ def run_job(
         load_cached: Callable[[], CachedEngine] = partial(with_cache, cache, load)
     else:
         models = (job.model, job.visual_model, job.page_overflow)
-        load_cached = partial(load_cached_engine, cache, *models, threads_per_process(options))
+        load_cached = partial(load_share, cache, *models, launch.at_once)
         if runner == "local":
             load_cached()  # errors come before any record is read; the worker, in this process, gets the same engine
     start = time.perf_counter()
@@ -126,13 +123,9 @@ def cache_url(job: Job, runner: str = "local") -> str:
     return default_cache_url() if runner == "local" else NO_CACHE
 
 
-def threads_per_process(options: PipelineOptions) -> int:
-    """CPU threads for the model in each worker process, so that processes x threads never exceed the cores."""
-    direct = options.view_as(DirectOptions)
-    processes = 1
-    if direct.direct_running_mode in ("multi_processing", "multi_threading"):
-        processes = direct.direct_num_workers or available_cores()
-    return max(1, available_cores() // processes)
+def load_share(cache: str, model: str, visual_model: str, page_overflow: str, at_once: int) -> CachedEngine:
+    """The engine on a worker's machine, whose cores are shared by so many bundles that are classified at once."""
+    return load_cached_engine(cache, model, visual_model, page_overflow, max(1, available_cores() // at_once))
 
 
 def _rows_known(job: Job) -> int | None:

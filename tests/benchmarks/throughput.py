@@ -38,7 +38,8 @@ from classer_core import classify_batch, hardware
 from classer_core.models.embedding import BUDGET_TOKENS, embedded_folder
 from classer_core.models.windows import Tokenizer
 from pipelines.job import parse_job
-from runners.local import LOCAL_RUNNER, run_job
+from runners.local import run_job
+from runners.options import LOCAL_RUNNER
 
 LABELS = ["world", "sports", "business", "science and technology"]
 ROWS = 1_000

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipelines.write import PublishFiles, WriteRows
-from runners.local import LOCAL_RUNNER
+from runners.options import LOCAL_RUNNER
 
 SCHEMA = pa.schema([("id", pa.string()), ("tags", pa.list_(pa.string()))])
 

@@ -1,29 +1,11 @@
 import io
 from pathlib import Path
 
-import pytest
-from apache_beam.options.pipeline_options import PipelineOptions
 from rich.console import Console
 
 from pipelines.job import parse_job
 from runners import local
 from tests.fakes import load
-
-
-@pytest.mark.parametrize(
-    ("args", "threads"),
-    [
-        ([], 8),
-        (["--direct_running_mode=multi_processing", "--direct_num_workers=2"], 4),
-        (["--direct_running_mode=multi_processing", "--direct_num_workers=16"], 1),
-        (["--direct_running_mode=multi_processing", "--direct_num_workers=0"], 1),
-    ],
-)
-def test_processes_times_threads_stay_within_the_cores(
-    monkeypatch: pytest.MonkeyPatch, args: list[str], threads: int
-) -> None:
-    monkeypatch.setattr(local, "available_cores", lambda: 8)
-    assert local.threads_per_process(PipelineOptions(args)) == threads
 
 
 def test_a_terminal_gets_a_progress_bar(tmp_path: Path) -> None:

@@ -1,0 +1,279 @@
+"""Classification inside a user's own Beam pipeline, in Python: rows with a schema in, rows with a schema out.
+
+answers = records | ClassifyRecords(labels=["billing", "technical"])
+answers.results | ...       answers.failures | ...
+"""
+
+# Beam's schemas come from types, not their names (no `from __future__ import annotations`), and `X | None` is none of
+# the types it knows.
+# ruff: noqa: UP045
+import hashlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
+from typing import Any, NamedTuple, Optional, Self
+
+import apache_beam as beam
+import orjson
+import pyarrow as pa
+from apache_beam.portability.api import schema_pb2
+from apache_beam.typehints.arrow_type_compatibility import arrow_schema_from_beam_schema, beam_schema_from_arrow_schema
+from apache_beam.typehints.row_type import RowTypeConstraint
+from apache_beam.typehints.schemas import named_fields_from_schema, named_fields_to_schema, schema_from_element_type
+
+from classer_core.abstaining import Abstention
+from classer_core.cache import NO_CACHE
+from classer_core.cached import load_cached_engine, with_cache
+from classer_core.engine import Engine
+from classer_core.fetching import FetchRules
+from classer_core.records import REQUEST_FIELDS
+from classer_core.requests import RequestParser
+from pipelines import classify
+from pipelines.chunks import CHUNK_ROWS, Chunk, ClassifiedChunk, SourceChunk, check_requests, output_schema
+from pipelines.fetch import FetchContents
+
+ID_DIGITS = 16
+
+
+class LabelConfidence(NamedTuple):
+    """One label of a `mode: multi` answer."""
+
+    label: str
+    confidence: float
+
+
+class FailedRecord(NamedTuple):
+    """A record without an answer: why, and the record itself as JSON."""
+
+    id: str
+    stage: str
+    code: str
+    message: str
+    field: Optional[str]
+    record: Optional[str]
+    attempted_at: str
+
+
+RESULT_FIELDS: list[tuple[str, Any]] = [
+    ("id", str),
+    ("label", Optional[str]),
+    ("labels", Optional[Sequence[LabelConfidence]]),
+    ("confidence", Optional[float]),
+    ("abstained", bool),
+    ("tokens", int),
+    ("visual_tokens", Optional[int]),
+    ("latency_ms", float),
+    ("cached", bool),
+    ("classifier", str),
+    ("model", str),
+    ("coverage", float),
+    ("evidence", Optional[str]),
+    ("fingerprint", str),
+]
+
+
+class Answers(NamedTuple):
+    """Rows of results and of failures, each a PCollection with a schema."""
+
+    results: Any
+    failures: Any
+
+
+class ClassifyRecords(beam.PTransform[Any, Any]):
+    """Classifies records, bounded or not: dicts, Beam rows, NamedTuples, or plain texts.
+
+    Every record ends as one row of `results` or one `FailedRecord` of `failures`. Columns of records that have a
+    schema follow in their result row; one that is named like a result column gets the prefix `input_`.
+
+    Args:
+        labels: what to choose from; records may bring their own.
+        descriptions: label -> what it means.
+        examples: label -> texts that have it.
+        text_type: what the texts are, as in "app review".
+        mode: `single` or `multi`.
+        threshold: of `multi`.
+        min_confidence: answers below it abstain.
+        fallback_label: the label of answers that abstain.
+        columns: request field -> column, where names differ, as in `{"text": "body"}`.
+        passthrough: whether the records' columns follow in results, or which of them.
+        model: `embedded`, a Hugging Face id, or a folder.
+        visual_model: what looks at pictures and pages.
+        page_overflow: `fail` or `truncate` documents that have too many pages.
+        allow_paths: where paths in records may lead.
+        allow_hosts: hosts that URLs in records may lead to whatever their address is; public ones they always may.
+        allow_http: whether URLs may be without TLS.
+        cache: URL of a cache that workers and runs share (`redis://...`).
+        threads: CPU threads of the model in each worker process (default: all cores).
+        load: loads the engine, instead of one with these models.
+
+    Raises:
+        RecordError: wrong labels, descriptions, examples, mode or threshold.
+    """
+
+    def __init__(
+        self,
+        labels: Sequence[str] | None = None,
+        *,
+        descriptions: Mapping[str, str] | None = None,
+        examples: Mapping[str, Sequence[str]] | None = None,
+        text_type: str | None = None,
+        mode: str | None = None,
+        threshold: float | None = None,
+        min_confidence: float | None = None,
+        fallback_label: str | None = None,
+        columns: Mapping[str, str] | None = None,
+        passthrough: bool | Sequence[str] = True,
+        model: str = "embedded",
+        visual_model: str = "embedded",
+        page_overflow: str = "fail",
+        allow_paths: Sequence[str] = (),
+        allow_hosts: Sequence[str] = (),
+        allow_http: bool = False,
+        cache: str = NO_CACHE,
+        threads: int | None = None,
+        load: Callable[[], Engine] | None = None,
+    ) -> None:
+        super().__init__()
+        self._defaults = {
+            "labels": None if labels is None else list(labels),
+            "descriptions": None if descriptions is None else dict(descriptions),
+            "examples": None if examples is None else {label: list(texts) for label, texts in examples.items()},
+            "text_type": text_type,
+            "mode": mode,
+            "threshold": threshold,
+        }
+        RequestParser(self._defaults)
+        self._abstention = Abstention.of(min_confidence, fallback_label)
+        self._columns = dict(columns or {})
+        if unknown := self._columns.keys() - set(REQUEST_FIELDS):
+            raise ValueError(f"columns: {sorted(unknown)} are no request fields. Known: {', '.join(REQUEST_FIELDS)}.")
+        self._passthrough = passthrough
+        self._rules = FetchRules(tuple(allow_paths), tuple(allow_hosts), allow_http, "")
+        models = (model, visual_model, page_overflow)
+        self._load = partial(with_cache, cache, load) if load else partial(load_cached_engine, cache, *models, threads)
+        self._error_handler: Any = None
+
+    def with_error_handler(self, error_handler: Any) -> Self:
+        """Failures go to one of Beam's ErrorHandlers, and the results alone come out."""
+        self._error_handler = error_handler
+        return self
+
+    def expand(self, records: Any) -> Any:
+        """Batches inside each bundle; windows are kept."""
+        passed = passed_columns(records.element_type, self._passthrough)
+        classified = (
+            records
+            | "Batch" >> beam.BatchElements(CHUNK_ROWS, CHUNK_ROWS)
+            | "Check" >> beam.ParDo(CheckRecords(self._defaults, self._columns, passed))
+            | "FetchContents" >> beam.ParDo(FetchContents(self._rules))
+            | "Classify" >> classify.ClassifyRecords(self._load, self._abstention)
+        )
+        results = classified | "Results" >> beam.FlatMap(result_rows).with_output_types(result_type(passed))
+        failures = classified | "Failures" >> beam.FlatMap(failure_rows).with_output_types(FailedRecord)
+        if self._error_handler is None:
+            return Answers(results, failures)
+        self._error_handler.add_error_pcollection(failures)
+        return results
+
+
+class CheckRecords(beam.DoFn):
+    """Lists of records in, chunks of checked requests out."""
+
+    def __init__(self, defaults: Mapping[str, Any], columns: Mapping[str, str], passed: pa.Schema) -> None:
+        self._defaults = defaults
+        self._columns = {name: columns.get(name, name) for name in REQUEST_FIELDS}
+        self._passed = passed
+
+    def setup(self) -> None:
+        """Once per worker: classifiers are shared by all records."""
+        self._parser = RequestParser(self._defaults)
+
+    def process(self, records: Sequence[Any]) -> Iterable[Chunk]:
+        """Records that break a rule are in the chunk's `failures`."""
+        found = [as_mapping(record) for record in records]
+        fields = {
+            name: [plain(record.get(column)) for record in found]
+            for name, column in self._columns.items()
+            if any(record.get(column) is not None for record in found)
+        }
+        rows = pa.RecordBatch.from_pylist(found, schema=self._passed)
+        ids = [digest(fields, row) for row in range(len(found))]
+        yield check_requests(SourceChunk(ids, fields, rows), self._parser)
+
+
+def as_mapping(record: Any) -> Mapping[str, Any]:
+    """A record as column -> value; a text alone is the column `text`."""
+    if isinstance(record, str):
+        return {"text": record}
+    if isinstance(record, Mapping):
+        return record
+    if isinstance(record, beam.Row):
+        return dict(record.as_dict())
+    if hasattr(record, "_asdict"):
+        return dict(record._asdict())
+    message = f"a record is a dict, a beam.Row, a NamedTuple or a text, got {type(record).__name__}"
+    raise TypeError(message)
+
+
+def plain(value: Any) -> Any:
+    """A row's value as JSON has it: sequences and mappings of any kind become lists and dicts."""
+    if isinstance(value, Mapping):
+        return {key: plain(item) for key, item in value.items()}
+    if isinstance(value, Sequence) and not isinstance(value, str | bytes):
+        return [plain(item) for item in value]
+    return value
+
+
+def digest(fields: Mapping[str, Sequence[Any]], row: int) -> str:
+    """The id of a record without one: the same whenever and wherever the record is read."""
+    given = {name: values[row] for name, values in fields.items()}
+    text = orjson.dumps(given, default=repr, option=orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS)
+    return hashlib.sha256(text).hexdigest()[:ID_DIGITS]
+
+
+def passed_columns(element_type: Any, passthrough: bool | Sequence[str]) -> pa.Schema:
+    """The columns that follow in results: all of a schema's, some, or none.
+
+    Raises:
+        ValueError: a column is not there, or has a type that can't follow.
+    """
+    try:
+        schema = schema_from_element_type(element_type)
+    except TypeError:
+        schema = named_fields_to_schema([])  # dicts and texts: nobody knows their columns before they come
+    names = [item.name for item in schema.fields]
+    wanted = names if passthrough is True else list(passthrough or [])
+    if unknown := [name for name in wanted if name not in names]:
+        known = ", ".join(names) or "none (give the records a schema: beam.Row or a NamedTuple)"
+        raise ValueError(f"passthrough: {unknown} are no columns of the records. They have: {known}.")
+    kept = [item for item in schema.fields if item.name in wanted]
+    for item in kept:
+        if item.type.WhichOneof("type_info") in ("row_type", "map_type", "logical_type"):
+            remedy = f"passthrough={[name for name in wanted if name != item.name]}"
+            raise ValueError(f"column {item.name!r} is not of a plain type and can't follow: give {remedy}.")
+    found = arrow_schema_from_beam_schema(schema_pb2.Schema(fields=kept))
+    return pa.schema([item.remove_metadata() for item in found])
+
+
+def result_type(passed: pa.Schema) -> RowTypeConstraint:
+    """The type of result rows: the result's fields, then the passed ones."""
+    beam_schema = beam_schema_from_arrow_schema(output_schema(passed))
+    followed = named_fields_from_schema(beam_schema)[len(RESULT_FIELDS) :]
+    return RowTypeConstraint.from_fields([*RESULT_FIELDS, *followed])
+
+
+def result_rows(chunk: ClassifiedChunk) -> Iterable[beam.Row]:
+    """The rows of a chunk's results."""
+    for row in chunk.results.to_pylist():
+        if row["labels"] is not None:
+            row["labels"] = [LabelConfidence(**item) for item in row["labels"]]
+        yield beam.Row(**row)
+
+
+def failure_rows(chunk: ClassifiedChunk) -> Iterable[FailedRecord]:
+    """The rows of a chunk's failures."""
+    return map(failed_record, chunk.failures.to_pylist())
+
+
+def failed_record(row: Mapping[str, Any]) -> FailedRecord:
+    """A row of `FAILURE_SCHEMA` as Beam has it: its time is text, which every sink takes."""
+    return FailedRecord(**{**row, "attempted_at": row["attempted_at"].isoformat()})

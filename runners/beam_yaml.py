@@ -1,0 +1,272 @@
+"""Provider for Beam YAML: a pipeline file uses these transforms among Beam's own.
+
+    providers:
+      - type: python
+        config: {}
+        transforms:
+          ReadRecords: runners.beam_yaml.ReadRecords
+          ExpandDocuments: runners.beam_yaml.ExpandDocuments
+          ClassifyRecords: runners.beam_yaml.ClassifyRecords
+
+Each takes Beam's `error_handling: {output: NAME}`; without it a record that fails ends the pipeline.
+"""
+
+# Beam's schemas come from types, not their names, and `X | None` is none of the types it knows.
+# ruff: noqa: UP045
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Optional
+
+import apache_beam as beam
+import orjson
+import pyarrow as pa
+from apache_beam.typehints.arrow_type_compatibility import beam_schema_from_arrow_schema
+from apache_beam.typehints.row_type import RowTypeConstraint
+from apache_beam.typehints.schemas import named_fields_from_schema, schema_from_element_type
+from apache_beam.yaml.yaml_utils import SafeLineLoader
+
+from classer_core.classifiers import Classifier
+from classer_core.contents import Look
+from classer_core.documents.expander import Expander
+from classer_core.errors import RecordError
+from classer_core.fetching import FetchRules
+from classer_core.records import Failure, Record, failures_to_arrow
+from classer_core.requests import attachments_of
+from pipelines import transforms
+from pipelines.chunks import SourceChunk, record_json
+from pipelines.fetch import RECORDS_AT_ONCE, shared_fetcher
+from pipelines.job import Job, Output, Source
+from pipelines.read import FindFiles, SplitFile, read_part, source_columns
+from pipelines.readers import Columns, Part, reader_for
+from pipelines.transforms import FailedRecord, as_mapping, failed_record, plain
+
+FAILED = "failed"
+UNUSED = Classifier(("-",))
+PLAIN_TYPES = (pa.string(), pa.int64(), pa.int32(), pa.float64(), pa.float32(), pa.bool_())
+ErrorHandling = Mapping[str, Any] | None
+
+
+class ReadRecords(beam.PTransform[Any, Any]):
+    """Files in, one row per record out: `id`, the request fields, then the other columns.
+
+    Columns of types that Beam's schemas lack (nested ones, times, decimals) come as text, nested ones as JSON.
+
+    Args:
+        format: ndjson, csv, parquet or documents (each file is a record: `id` and `file`).
+        path: a pattern or a list of them.
+        columns: request field -> column, where names differ.
+        delimiter: of CSV.
+        error_handling: where the failures of damaged files and rows go.
+    """
+
+    def __init__(
+        self,
+        format: str,
+        path: Any,
+        columns: Mapping[str, str] | None = None,
+        delimiter: str = ",",
+        error_handling: ErrorHandling = None,
+    ) -> None:
+        super().__init__()
+        given = _clean({"format": format, "path": path, "columns": columns, "delimiter": delimiter})
+        # A job needs more than its source; nothing but the source is looked at here.
+        self._job = Job(source=Source(**given), output=Output(path="-"), labels=["-"])
+        self._error_handling = error_handling
+
+    def expand(self, pbegin: Any) -> Any:
+        """Files, then their parts, then the rows of each part."""
+        source = self._job.source
+        files = pbegin | FindFiles(source.path)
+        if source.format == "documents":
+            row = RowTypeConstraint.from_fields([("id", str), ("file", str)])
+            return files | "Rows" >> beam.Map(lambda file: beam.Row(id=file[0], file=file[0])).with_output_types(row)
+        columns = source_columns(self._job)
+        rows = (
+            files
+            | "Split" >> beam.ParDo(SplitFile(self._job))
+            | "Spread" >> beam.Reshuffle()
+            | "Read" >> beam.ParDo(ReadPartRows(source, columns)).with_outputs(FAILED, main="rows")
+        )
+        good = rows.rows | "Rows" >> beam.Map(lambda row: row).with_output_types(row_type(columns))
+        return _outputs(good, rows[FAILED], self._error_handling)
+
+
+class ReadPartRows(beam.DoFn):
+    """(path, part) in, rows out; failures to their own output."""
+
+    def __init__(self, source: Source, columns: Columns) -> None:
+        self._source = source
+        self._columns = columns
+
+    def process(self, element: tuple[str, Part]) -> Iterable[Any]:
+        """The rows of one part."""
+        for chunk in read_part(reader_for(self._source), element, self._columns, ""):
+            yield from row_values(chunk, self._columns)
+            for failure in failures_to_arrow(chunk.failures).to_pylist():
+                yield beam.pvalue.TaggedOutput(FAILED, failed_record(failure))
+
+
+def row_fields(columns: Columns) -> list[tuple[str, str, Any]]:
+    """(name, column, type) of what a row holds beside its id: request fields, then the columns that are none."""
+    types = {item.name: _beam_type(item.type) for item in columns.passed}
+    requested = [(name, column) for name, column in columns.fields.items() if name != "id"]
+    # Beam takes no name that starts with an underscore, as that of rescued values does.
+    others = [(name.lstrip("_"), name) for name in types if name not in columns.fields.values()]
+    return [(name, column, types.get(column, Optional[str])) for name, column in requested + others]
+
+
+def row_type(columns: Columns) -> RowTypeConstraint:
+    """The type of a source's rows."""
+    return RowTypeConstraint.from_fields([("id", str), *((name, type_) for name, _, type_ in row_fields(columns))])
+
+
+def row_values(chunk: SourceChunk, columns: Columns) -> Iterable[beam.Row]:
+    """The rows of a chunk. Values are those of the columns, which have their column's type, where they are there."""
+    fields = row_fields(columns)
+    ids = chunk.fields.get("id", chunk.positions)
+    for row, (position, passed) in enumerate(zip(chunk.positions, chunk.rows.to_pylist(), strict=True)):
+        values = {}
+        for name, column, type_ in fields:
+            value = passed[column] if column in passed else chunk.fields[name][row]
+            values[name] = _text(value) if type_ == Optional[str] else value
+        yield beam.Row(id=position if ids[row] is None else str(ids[row]), **values)
+
+
+class ExpandDocuments(beam.PTransform[Any, Any]):
+    """Rows with a `file` in, the same rows out with its text in `text`, its number of `pages`, and its name.
+
+    The name is in `document`, no longer in `file`: what comes out is a text to classify.
+
+    Args:
+        allow_paths: folders in which files may lie.
+        allow_hosts: where URLs may lead; any public host if there are none.
+        allow_http: whether URLs may be without TLS.
+        page_overflow: `fail` or `truncate` documents that have too many pages.
+        error_handling: where the failures go.
+    """
+
+    def __init__(
+        self,
+        allow_paths: Sequence[str] = (),
+        allow_hosts: Sequence[str] = (),
+        allow_http: bool = False,
+        page_overflow: str = "fail",
+        error_handling: ErrorHandling = None,
+    ) -> None:
+        super().__init__()
+        paths = tuple(str(Path(path).absolute()) if "://" not in path else path for path in allow_paths)
+        self._rules = FetchRules(paths, tuple(allow_hosts), allow_http, str(Path.cwd()))
+        self._truncate = page_overflow == "truncate"
+        self._error_handling = error_handling
+
+    def expand(self, rows: Any) -> Any:
+        """Fetched together, expanded in the sandbox together."""
+        fields = named_fields_from_schema(schema_from_element_type(rows.element_type))
+        own = [(name, type_) for name, type_ in fields if name not in ("file", "document", "text", "pages")]
+        row = RowTypeConstraint.from_fields([*own, ("document", Optional[str]), ("text", str), ("pages", int)])
+        expanded = (
+            rows
+            | "Together" >> beam.BatchElements(RECORDS_AT_ONCE, RECORDS_AT_ONCE)
+            | "Expand" >> beam.ParDo(ExpandRows(self._rules, self._truncate)).with_outputs(FAILED, main="rows")
+        )
+        good = expanded.rows | "Rows" >> beam.Map(lambda row: row).with_output_types(row)
+        return _outputs(good, expanded[FAILED], self._error_handling)
+
+
+class ExpandRows(beam.DoFn):
+    """Lists of rows in, rows with the text of their documents out; failures to their own output."""
+
+    def __init__(self, rules: FetchRules, truncate: bool) -> None:
+        self._rules = rules
+        self._truncate = truncate
+
+    def setup(self) -> None:
+        """One sandbox per worker."""
+        self._expander = Expander(Look.nothing(), self._truncate)
+
+    def process(self, rows: Sequence[Any]) -> Iterable[Any]:
+        """Each row ends as itself with a text, or as a failure."""
+        found = [as_mapping(row) for row in rows]
+        errors: dict[int, Failure] = {}
+        records: dict[int, Record] = {}
+        for number, row in enumerate(found):
+            try:
+                attachments = attachments_of(file=row.get("file"))
+                records[number] = Record(str(row.get("id", "")), row.get("text") or "", UNUSED, attachments=attachments)
+            except RecordError as error:
+                errors[number] = Failure.of(error, str(row.get("id", "")), "read")
+        pending = [item for record in records.values() for item in record.attachments]
+        unread = {
+            id(item): error for item, error in zip(pending, shared_fetcher(self._rules).fetch(pending), strict=True)
+        }
+        for number, record in list(records.items()):
+            if error := next((unread[id(item)] for item in record.attachments if unread[id(item)]), None):
+                errors[number] = Failure.of(error, record.id, "fetch")
+                del records[number]
+        for (number, record), content in zip(
+            list(records.items()), self._expander.expand(list(records.values())), strict=True
+        ):
+            if isinstance(content, RecordError):
+                errors[number] = Failure.of(content, record.id, "expand")
+            else:
+                row = {name: value for name, value in found[number].items() if name != "file"}
+                text = "\n\n".join(page.text for page in content.pages if page.text)
+                yield beam.Row(
+                    **row | {"document": found[number].get("file"), "text": text, "pages": len(content.pages)}
+                )
+        for number, failure in errors.items():
+            failure.record = record_json(found[number])
+            [row] = failures_to_arrow([failure]).to_pylist()
+            yield beam.pvalue.TaggedOutput(FAILED, failed_record(row))
+
+
+class ClassifyRecords(beam.PTransform[Any, Any]):
+    """Rows in, rows with a label out: `pipelines.transforms.ClassifyRecords`, with all its settings, for YAML.
+
+    Args:
+        error_handling: where the failures go.
+        settings: those of `pipelines.transforms.ClassifyRecords`.
+    """
+
+    def __init__(self, error_handling: ErrorHandling = None, **settings: Any) -> None:
+        super().__init__()
+        self._classify = transforms.ClassifyRecords(**_clean(settings))
+        self._error_handling = error_handling
+
+    def expand(self, rows: Any) -> Any:
+        """See `pipelines.transforms.ClassifyRecords`."""
+        answers = rows | self._classify
+        return _outputs(answers.results, answers.failures, self._error_handling)
+
+
+def _outputs(good: Any, failed: Any, error_handling: ErrorHandling) -> Any:
+    """Outputs as Beam YAML wants them."""
+    failures = failed | "FailedRecords" >> beam.Map(lambda row: row).with_output_types(FailedRecord)
+    if error_handling and "output" in error_handling:
+        return {"output": good, error_handling["output"]: failures}
+    _ = failures | "NoErrorHandling" >> beam.Map(_fail)
+    return good
+
+
+def _fail(row: FailedRecord) -> None:
+    raise ValueError(f"record {row.id}: {row.code}: {row.message} (`error_handling: {{output: ...}}` keeps the others)")
+
+
+def _beam_type(type_: pa.DataType) -> Any:
+    """The Beam type of plain columns; text for all others."""
+    element = type_.value_type if pa.types.is_list(type_) else type_
+    if element not in PLAIN_TYPES:
+        return Optional[str]
+    schema = beam_schema_from_arrow_schema(pa.schema([pa.field("column", type_)]))
+    return named_fields_from_schema(schema)[0][1]
+
+
+def _text(value: Any) -> str | None:
+    if value is None or isinstance(value, str):
+        return value
+    return orjson.dumps(plain(value), default=str).decode().strip('"')
+
+
+def _clean(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings without the line numbers that Beam YAML keeps in them."""
+    return {name: SafeLineLoader.strip_metadata(value) for name, value in settings.items() if value is not None}

@@ -1,0 +1,1 @@
+"""Dataflow: its options, a dry run, the worker's image and the flex template."""

@@ -1,0 +1,94 @@
+"""`classer run --dry-run`: the complete graph of a job, and on what it would run, without running it or any account."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import apache_beam as beam
+import pyarrow as pa
+from apache_beam.portability.api import beam_runner_api_pb2
+
+from pipelines.graph import build
+from pipelines.job import Job
+from pipelines.read import source_columns
+from pipelines.readers import Columns
+from runners.local import cache_url, load_share, run_name
+from runners.options import launch_options
+
+ELSEWHERE = re.compile(r"^[a-z0-9]+://")
+# What Dataflow asks for; nobody is called.
+NO_ACCOUNT = {
+    "project": "no-project",
+    "region": "us-central1",
+    "temp_location": "gs://no-bucket/temp",
+    "staging_location": "gs://no-bucket/staging",
+}
+
+
+class Graph(NamedTuple):
+    """`steps` from source to sinks, `images` of the workers, and the whole as Beam's `pipeline` message."""
+
+    steps: list[str]
+    images: list[str]
+    pipeline: Any
+
+
+def dry_run(job: Job, folder: Path, runner: str, beam_args: Sequence[str] = ()) -> Graph:
+    """A job in, its graph as the runner would get it out.
+
+    Raises:
+        JobError: as in a run.
+    """
+    args = list(beam_args)
+    if runner == "dataflow":
+        given = {arg.partition("=")[0] for arg in beam_args}
+        args += [f"--{name}={value}" for name, value in NO_ACCOUNT.items() if f"--{name}" not in given]
+        args += ["--dry_run=True", "--no_auth"]
+    launch = launch_options(runner, args)
+    pipeline = beam.Pipeline(options=launch.options)
+    cache = cache_url(job, runner)
+    load = partial(load_share, cache, job.model, job.visual_model, job.page_overflow, launch.at_once)
+    build(pipeline, job, _columns(job), run_name(), str(folder), load)
+    if runner == "dataflow":
+        pipeline.run()
+        proto = pipeline.runner.proto_pipeline
+    else:
+        proto = pipeline.to_runner_api()
+    return Graph(_steps(proto), _images(proto), proto)
+
+
+def _columns(job: Job) -> Columns:
+    """Files on this machine are looked at; of others, the columns are those that the job names."""
+    if not any(ELSEWHERE.match(path) for path in job.source.path):
+        return source_columns(job)
+    named = {"id": job.source.column_of("id"), "text": job.source.column_of("text"), **(job.source.columns or {})}
+    return Columns({field: column for field, column in named.items() if column}, pa.schema([]))
+
+
+def _steps(proto: Any) -> list[str]:
+    """Names of all steps that have a function or are one of Beam's primitives, in the graph's order."""
+    transforms = proto.components.transforms
+    found: list[str] = []
+
+    def walk(key: str) -> None:
+        children = transforms[key].subtransforms
+        if not children and transforms[key].unique_name:
+            found.append(transforms[key].unique_name)
+        for child in children:
+            walk(child)
+
+    for root in proto.root_transform_ids:
+        walk(root)
+    return found
+
+
+def _images(proto: Any) -> list[str]:
+    images = set()
+    for environment in proto.components.environments.values():
+        if environment.urn == "beam:env:docker:v1":
+            images.add(beam_runner_api_pb2.DockerPayload.FromString(environment.payload).container_image)
+    return sorted(images)

@@ -1,0 +1,1 @@
+"""Flink: the job server's jar, and a cluster on this machine."""

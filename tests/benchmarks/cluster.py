@@ -1,0 +1,71 @@
+"""Scaling on a real Flink, and what it costs beside the local runner: `python -m tests.benchmarks.cluster`.
+
+Starting a job (Java, workers, the model) takes the same whatever it holds, so rates are those of the records that a
+large job has more than a small one: (large - small) / (seconds of large - seconds of small).
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import time
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+from classer_core.engine import load_engine
+from classer_core.hardware import available_cores
+from pipelines.job import parse_job
+from runners.flink.cluster import Cluster
+from runners.flink.jars import job_server_jar
+from runners.local import run_job
+
+SMALL, LARGE = 2_000, 12_000
+FILES = 8
+LABELS = ["billing", "technical", "sales"]
+TEXT = "I was charged twice for the same month, and the page that should show my invoices says that nothing is there. "
+
+
+def main() -> None:
+    """Prints the table of tests/benchmarks/README.md."""
+    jar = f"--flink_job_server_jar={job_server_jar()}"
+    threads = available_cores()
+    with tempfile.TemporaryDirectory() as name, Cluster(task_managers=2, slots=1) as cluster:
+        folder = Path(name)
+        for count in (SMALL, LARGE):
+            _write(folder / str(count), count)
+        flink = [f"--flink_master={cluster.address}", jar]
+        one = _rate(folder, "flink", [*flink, "--parallelism=1"], threads=1)
+        two = _rate(folder, "flink", [*flink, "--parallelism=2"], threads=1)
+        local = _rate(folder, "local", [], threads)
+    print("| | records/s | |\n|---|---|---|")
+    print(f"| Flink, one slot, one thread | {one:,.0f} | |")
+    print(f"| Flink, two slots on two TaskManagers, one thread each | {two:,.0f} | {two / one:.2f}x one slot |")
+    print(f"| local, {threads} threads | {local:,.0f} | Flink reaches {two / local:.0%} of it |")
+
+
+def _rate(folder: Path, runner: str, args: Sequence[str], threads: int) -> float:
+    small, large = (_seconds(folder / str(count), runner, args, threads) for count in (SMALL, LARGE))
+    return (LARGE - SMALL) / max(large - small, 1e-9)
+
+
+def _seconds(folder: Path, runner: str, args: Sequence[str], threads: int) -> float:
+    document = {"source": {"format": "ndjson", "path": "*.ndjson"}, "labels": LABELS, "output": {"path": "out"}}
+    load = partial(load_engine, "embedded", "embedded", "fail", threads)
+    if runner == "local":
+        load()
+    start = time.perf_counter()
+    run_job(parse_job(document, folder / "job.yaml"), folder, runner, args, load=load)
+    return time.perf_counter() - start
+
+
+def _write(folder: Path, count: int) -> None:
+    folder.mkdir()
+    for part in range(FILES):
+        with (folder / f"{part}.ndjson").open("w") as file:
+            for number in range(part, count, FILES):
+                file.write(json.dumps({"id": number, "text": f"{number}: {TEXT}"}) + "\n")
+
+
+if __name__ == "__main__":
+    main()
