@@ -35,7 +35,8 @@ from rich.table import Table
 from sentence_transformers import SentenceTransformer
 
 from classer_core import classify_batch, hardware
-from classer_core.models.embedding import BUDGET_TOKENS, embedded_folder
+from classer_core.models.embedded import published_folder
+from classer_core.models.embedding import BUDGET_TOKENS
 from classer_core.models.windows import Tokenizer
 from pipelines.job import parse_job
 from runners.local import LOCAL_RUNNER, run_job
@@ -53,7 +54,7 @@ def ag_news() -> list[str]:
 
 def sentence_transformers(texts: list[str]) -> Callable[[], None]:
     """(a): float32, batches of 32."""
-    model = SentenceTransformer(str(embedded_folder()))
+    model = SentenceTransformer(str(published_folder()))
 
     def run() -> None:
         model.encode(texts)
@@ -78,7 +79,7 @@ def run_inference(texts: list[str]) -> Callable[[], None]:
 
     handler = HuggingFacePipelineModelHandler(
         task="feature-extraction",
-        model=str(embedded_folder()),
+        model=str(published_folder()),
         inference_args={"truncation": True},
     )
 
@@ -114,7 +115,7 @@ def whole_job(texts: list[str], folder: Path) -> Callable[[], None]:
 def ceiling(texts: list[str]) -> tuple[Callable[[], None], int]:
     """(e), and the number of tokens: the texts' own tokens, cut anew into sequences of equal length."""
     model = SentenceTransformer(
-        str(embedded_folder()), model_kwargs={"dtype": hardware.best_dtype(hardware.best_device())}
+        str(published_folder()), model_kwargs={"dtype": hardware.best_dtype(hardware.best_device())}
     )
     windows = [
         window for found in Tokenizer(model.tokenizer.backend_tokenizer, 256).windows(texts) for window in found or []
