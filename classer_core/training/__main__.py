@@ -10,13 +10,12 @@ CORPUS is the folder with `train_pool/*.jsonl` and `text/<set>/{test.jsonl,label
 from __future__ import annotations
 
 import argparse
-import hashlib
 from pathlib import Path
 
 import numpy as np
 
 from classer_core.models import EMBEDDED
-from classer_core.models.embedded import published_folder
+from classer_core.models.embedded import published_folder, sha256
 from classer_core.models.embedding import EmbeddingModel, quiet_loading
 from classer_core.training.compress import save_changes
 from classer_core.training.evaluate import OTHER_LANGUAGES, SEEN, UNSEEN, evaluate
@@ -41,7 +40,7 @@ def train_and_save(corpus: Path, out: Path, steps: int) -> None:
     published = {name: weight.detach().clone() for name, weight in model.named_parameters()}
     settings = Settings(steps=steps)
     save_changes(published, train(model, tokenizer, sets, settings), settings.share_kept, out)
-    print(f"{out}: {out.stat().st_size:,} bytes, sha256 {hashlib.sha256(out.read_bytes()).hexdigest()}")
+    print(f"{out}: {out.stat().st_size:,} bytes, sha256 {sha256(out)}")
 
 
 def print_scores(corpus: Path, models: list[str]) -> None:

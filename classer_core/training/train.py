@@ -39,7 +39,7 @@ class Settings:
     # An exponential moving average over about this many of the last steps is what is kept.
     averaged_steps: int = 300
     # How far to go from the published weights (0) to the trained ones (1).
-    share_kept: float = 0.8
+    share_kept: float = 0.9
 
 
 class Task(NamedTuple):

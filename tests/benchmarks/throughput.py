@@ -5,7 +5,7 @@
 (a) sentence-transformers `encode` at its defaults   (b) Beam's RunInference with its own Hugging Face pipeline handler
 (c) our engine without Beam   (d) our whole job, NDJSON to Parquet   (e) bare forward passes, no padding: the ceiling
 
-All on the same weights and the same 1,000 rows of ag_news. Of (b) and (d) the same pipeline over one row is taken off:
+All on the same network and the same 1,000 rows of ag_news. Of (b) and (d) the same pipeline over one row is taken off:
 start-up, which a bulk job pays once.
 """
 
