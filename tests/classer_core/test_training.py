@@ -58,9 +58,7 @@ def test_a_recipe_that_names_no_label_is_refused() -> None:
     assert (made.texts, made.names, made.descriptions) == ([["a"], ["b"]], [["x", "ex"], ["y"]], [[], ["why"]])
 
 
-def test_training_learns_and_repeats(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_training_learns_and_repeats(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(train_module, "REPORT_STEPS", 5)
     tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(embedded.published_folder())
     training = [TrainingSet("pets", [["the dog barks"], ["a cat purrs"]], [["dog"], ["cat"]], [[], ["it says meow"]])]
