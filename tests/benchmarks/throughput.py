@@ -5,7 +5,7 @@
 (a) sentence-transformers `encode` at its defaults   (b) Beam's RunInference with its own Hugging Face pipeline handler
 (c) our engine without Beam   (d) our whole job, NDJSON to Parquet   (e) bare forward passes, no padding: the ceiling
 
-All on the same weights and the same 1,000 rows of ag_news. Of (b) and (d) the same pipeline over one row is taken off:
+All on the same network and the same 1,000 rows of ag_news. Of (b) and (d) the same pipeline over one row is taken off:
 start-up, which a bulk job pays once.
 """
 
@@ -35,7 +35,8 @@ from rich.table import Table
 from sentence_transformers import SentenceTransformer
 
 from classer_core import classify_batch, hardware
-from classer_core.models.embedding import BUDGET_TOKENS, embedded_folder
+from classer_core.models.embedded import published_folder
+from classer_core.models.embedding import BUDGET_TOKENS
 from classer_core.models.windows import Tokenizer
 from pipelines.job import parse_job
 from runners.local import run_job
@@ -54,7 +55,7 @@ def ag_news() -> list[str]:
 
 def sentence_transformers(texts: list[str]) -> Callable[[], None]:
     """(a): float32, batches of 32."""
-    model = SentenceTransformer(str(embedded_folder()))
+    model = SentenceTransformer(str(published_folder()))
 
     def run() -> None:
         model.encode(texts)
@@ -79,7 +80,7 @@ def run_inference(texts: list[str]) -> Callable[[], None]:
 
     handler = HuggingFacePipelineModelHandler(
         task="feature-extraction",
-        model=str(embedded_folder()),
+        model=str(published_folder()),
         inference_args={"truncation": True},
     )
 
@@ -115,7 +116,7 @@ def whole_job(texts: list[str], folder: Path) -> Callable[[], None]:
 def ceiling(texts: list[str]) -> tuple[Callable[[], None], int]:
     """(e), and the number of tokens: the texts' own tokens, cut anew into sequences of equal length."""
     model = SentenceTransformer(
-        str(embedded_folder()), model_kwargs={"dtype": hardware.best_dtype(hardware.best_device())}
+        str(published_folder()), model_kwargs={"dtype": hardware.best_dtype(hardware.best_device())}
     )
     windows = [
         window for found in Tokenizer(model.tokenizer.backend_tokenizer, 256).windows(texts) for window in found or []

