@@ -10,6 +10,7 @@ from functools import cached_property
 from typing import Any
 
 from classer_core.errors import FailureCode, RecordError
+from classer_core.learned import Learned
 
 MAX_LABELS = 200
 MAX_LABEL_CHARS = 100
@@ -19,7 +20,7 @@ DEFAULT_THRESHOLD = 0.5
 
 @dataclass(frozen=True)
 class Classifier:
-    """Labels with their descriptions and examples, the kind of text, and how an answer is chosen.
+    """Labels with their descriptions and examples, the kind of text, how an answer is chosen, and what was learned.
 
     Build it with `Classifier.of`, which checks what it is given.
     """
@@ -30,6 +31,7 @@ class Classifier:
     text_type: str | None = None
     mode: str = "single"
     threshold: float = DEFAULT_THRESHOLD
+    learned: Learned | None = None
 
     @classmethod
     def of(
@@ -61,18 +63,17 @@ class Classifier:
     @cached_property
     def name(self) -> str:
         """`inline:<digest>`; label order does not matter, everything else does."""
-        canonical = json.dumps(
-            {
-                "labels": sorted(self.labels),
-                "descriptions": dict(self.descriptions),
-                "examples": {label: sorted(texts) for label, texts in self.examples},
-                "text_type": self.text_type,
-                "mode": self.mode,
-                "threshold": self.threshold,
-            },
-            sort_keys=True,
-            ensure_ascii=False,
-        )
+        fields: dict[str, Any] = {
+            "labels": sorted(self.labels),
+            "descriptions": dict(self.descriptions),
+            "examples": {label: sorted(texts) for label, texts in self.examples},
+            "text_type": self.text_type,
+            "mode": self.mode,
+            "threshold": self.threshold,
+        }
+        if self.learned is not None:
+            fields["learned"] = self.learned.digest
+        canonical = json.dumps(fields, sort_keys=True, ensure_ascii=False)
         return "inline:" + hashlib.sha256(canonical.encode()).hexdigest()[:12]
 
 

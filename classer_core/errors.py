@@ -36,6 +36,7 @@ class FailureCode(StrEnum):
     MODE_INVALID = "mode_invalid"
     THRESHOLD_INVALID = "threshold_invalid"
     FIELD_UNSUPPORTED = "field_unsupported"
+    CLASSIFIER_INVALID = "classifier_invalid"
     IMAGE_INVALID = "image_invalid"
     FILE_INVALID = "file_invalid"
     TOO_MANY_IMAGES = "too_many_images"
