@@ -158,7 +158,7 @@ def _check(classifier: Classifier, texts: Sequence[str], gold: Sequence[tuple[st
     for text, label in gold:
         if label not in classifier.labels:
             raise LearningError(
-                f"the labelled text {shown(text)} has the label {shown(label)}, which is none of the job's"
+                f"the labelled text {shown(text)} has label {shown(label)}, which the job does not have"
             )
 
 
