@@ -34,6 +34,7 @@ integration: $(READY) ## Tests with real servers and runners (none yet).
 benchmarks: $(READY) ## Prints the tables of tests/benchmarks/README.md (needs CLASSER_CORPUS).
 	$(BIN)/python -m tests.benchmarks.throughput
 	$(BIN)/python -m tests.benchmarks.rows
+	$(BIN)/python -m tests.benchmarks.quality
 
 lock: ## Pins again what users install (needs uv).
 	uv pip compile --universal --python-version 3.11 --extra dev pyproject.toml --output-file requirements.lock
