@@ -41,6 +41,7 @@ benchmarks: $(READY) ## Prints the tables of tests/benchmarks/README.md (needs C
 	$(BIN)/python -m tests.benchmarks.throughput
 	$(BIN)/python -m tests.benchmarks.rows
 	$(BIN)/python -m tests.benchmarks.repeats
+	$(BIN)/python -m tests.benchmarks.quality
 
 lock: ## Pins again what users install (needs uv).
 	uv pip compile --universal --python-version 3.11 --extra dev pyproject.toml --output-file requirements.lock

@@ -10,6 +10,7 @@ from functools import cached_property
 from typing import Any
 
 from classer_core.errors import FailureCode, RecordError
+from classer_core.learned import Learned
 
 MAX_LABELS = 200
 MAX_LABEL_CHARS = 100
@@ -19,7 +20,7 @@ DEFAULT_THRESHOLD = 0.5
 
 @dataclass(frozen=True)
 class Classifier:
-    """Labels with their descriptions and examples, the kind of text, and how an answer is chosen.
+    """Labels with their descriptions and examples, the kind of text, how an answer is chosen, and what was learned.
 
     Build it with `Classifier.of`, which checks what it is given and puts labels and examples into one order: two
     classifiers that mean the same are equal, and give the same answers to the last bit.
@@ -31,6 +32,7 @@ class Classifier:
     text_type: str | None = None
     mode: str = "single"
     threshold: float = DEFAULT_THRESHOLD
+    learned: Learned | None = None
     saved_as: str | None = field(default=None, compare=False)  # name@vN
 
     @classmethod
@@ -42,11 +44,13 @@ class Classifier:
         text_type: str | None = None,
         mode: str | None = None,
         threshold: float | None = None,
+        learned: Mapping[str, Any] | None = None,
     ) -> Classifier:
         """Checked fields in, classifier out.
 
         Raises:
-            RecordError: a field breaks a rule of the request (`field` says which).
+            RecordError: a field breaks a rule of the request (`field` says which), or `learned`, as `to_mapping` gives
+                it, is damaged or of other labels.
         Source: the request's contract: 1-200 unique labels of 1-100 characters, keys of
             `descriptions` and `examples` are labels, threshold 0-1.
         """
@@ -58,6 +62,7 @@ class Classifier:
             text_type=_text_type(text_type),
             mode=_mode(mode),
             threshold=_threshold(threshold),
+            learned=_learned(learned, checked),
         )
 
     def to_mapping(self) -> dict[str, Any]:
@@ -69,6 +74,7 @@ class Classifier:
             "text_type": self.text_type,
             "mode": self.mode,
             "threshold": self.threshold,
+            "learned": self.learned.to_mapping() if self.learned is not None else None,
         }
         return {name: value for name, value in fields.items() if value not in (None, {})}
 
@@ -179,3 +185,16 @@ def _threshold(value: Any) -> float:
         message = f"threshold is a number from 0 to 1, got {shown(value)}"
         raise RecordError(FailureCode.THRESHOLD_INVALID, message, "threshold")
     return float(value)
+
+
+def _learned(value: Any, labels: tuple[str, ...]) -> Learned | None:
+    if value is None:
+        return None
+    try:
+        learned = Learned.of(value)
+    except ValueError as error:
+        raise RecordError(FailureCode.CLASSIFIER_INVALID, str(error), "classifier") from error
+    if set(learned.labels) != set(labels):
+        message = f"what was learned is of other labels, {shown(list(learned.labels))}: tune the classifier again"
+        raise RecordError(FailureCode.CLASSIFIER_INVALID, message, "classifier")
+    return learned

@@ -1,9 +1,10 @@
 """Fingerprints: what two records have in common that get the same answer. This is the one place that defines them.
 
-    configuration  = SHA-256 of: SCORING_VERSION, the classifier's digest, what is used to read (see below)
+    configuration  = SHA-256 of: SCORING_VERSION, calibration, the classifier's digest, what is used to read (see below)
     fingerprint    = the first 20 bytes of SHA-256 of: configuration, content
 
-- The classifier's digest covers labels (in any order), descriptions, examples, text_type, mode and threshold.
+- The classifier's digest covers labels (in any order), descriptions, examples, text_type, mode, threshold, and what it
+  has learned. Calibration is the digest of the fitted constants.
 - What is used to read is the text model's id, which holds the digest of its weights and its number format; for records
   with attachments also the visual model's id, and whether long documents are truncated.
 - The content is the text, and of each attachment its field, its number, and the digest of its bytes.
@@ -17,6 +18,7 @@ from __future__ import annotations
 import hashlib
 import json
 
+from classer_core.calibration import CALIBRATION
 from classer_core.classifiers import Classifier
 from classer_core.records import Record
 
@@ -36,7 +38,9 @@ def configuration(classifier: Classifier, reading: str) -> bytes:
         classifier: what is asked.
         reading: the models' ids, and the settings that decide what of a content they see.
     """
-    return hashlib.sha256(json.dumps([SCORING_VERSION, classifier.digest, reading]).encode()).digest()
+    return hashlib.sha256(
+        json.dumps([SCORING_VERSION, CALIBRATION.digest, classifier.digest, reading]).encode()
+    ).digest()
 
 
 def fingerprint(record: Record, configuration: bytes) -> bytes:

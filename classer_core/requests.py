@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
@@ -122,6 +123,8 @@ class RequestParser:
         whole = {"labels": None, **fields, **own}
         whole.pop("classifier", None)
         classifier = Classifier.of(**whole)
+        if saved is not None and replace(classifier, threshold=saved.threshold) != saved:
+            classifier = replace(classifier, learned=None)  # it was learned from what the saved one says
         return saved if saved == classifier and saved is not None else classifier
 
     def _saved_classifier(self, reference: Any) -> Classifier:

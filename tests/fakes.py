@@ -22,7 +22,8 @@ class FakeModel:
         return [self._count(" ".join(parts), classifier) for parts, classifier in zip(texts, classifiers, strict=True)]
 
     def _count(self, text: str, classifier: Classifier) -> Scores:
-        return Scores(np.array([text.count(label) for label in classifier.labels], np.float32), len(text.split()))
+        counts = np.array([text.count(label) for label in classifier.labels], np.float32)
+        return Scores(20 * counts - 5, len(text.split()))
 
 
 class CountingModel(FakeModel):

@@ -1,4 +1,4 @@
-"""Models: texts and their classifiers in, one raw score per label out.
+"""Models: texts and their classifiers in, one logit per label out.
 
 A job names its model: `embedded`, a Hugging Face id, or a local folder. `load_model` turns that into a `Model`.
 """
@@ -21,7 +21,10 @@ EMBEDDED = "embedded"
 
 @dataclass(slots=True)
 class Scores:
-    """What is made of one content: `values` (n_labels,) float32, raw, in the order of the labels.
+    """What is made of one content: `values` (n_labels,) float32, logits, in the order of the labels.
+
+    Their softmax are the probabilities if exactly one label is right; of one label alone, or in mode multi, each one's
+    sigmoid is its own.
 
     `strongest` is the part of the content that spoke most for the best label.
     """

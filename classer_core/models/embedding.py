@@ -1,8 +1,9 @@
-"""Sentence-embedding models: a label scores by the cosine of its vector and the text's."""
+"""Sentence-embedding models: a label scores by the likeness of its vector and the text's."""
 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import hashlib
 import logging
 from collections.abc import Iterator, Sequence
@@ -15,8 +16,10 @@ import numpy.typing as npt
 
 from classer_core import hardware
 from classer_core.batching import batches, padded_length, padded_rows
+from classer_core.calibration import CALIBRATION
 from classer_core.classifiers import Classifier
 from classer_core.errors import FailureCode, ModelLoadError, RecordError
+from classer_core.heads import Head, Labelled, fit_examples
 from classer_core.models import EMBEDDED, Scores, embedded
 from classer_core.models.windows import MAX_TEXT_TOKENS, TokenIds, Tokenizer
 
@@ -41,6 +44,7 @@ class EmbeddingModel:
         self._modules = list(model)
         self._device = model.device
         self._budget_tokens = BUDGET_TOKENS[model.device.type]
+        self._dimensions = int(model.get_embedding_dimension() or 0)
         self._pad_id = model.tokenizer.pad_token_id or 0
         window_tokens = min(model.max_seq_length or 512, 8_192)
         backend = model.tokenizer.backend_tokenizer
@@ -50,6 +54,7 @@ class EmbeddingModel:
         passage = prompts.get("document", prompts.get("passage", ""))
         self._text_tokenizer = Tokenizer(backend, window_tokens, passage)
         self.label_vectors = lru_cache(maxsize=LABEL_VECTORS_CACHED)(self._embed_labels)
+        self.head = lru_cache(maxsize=LABEL_VECTORS_CACHED)(self._fit_head)
         dtype = str(next(model.parameters()).dtype).removeprefix("torch.")
         self._id = f"{name}@{digest}-{dtype}"
 
@@ -91,8 +96,13 @@ class EmbeddingModel:
         """`name@<digest of the weights>-<number format>`."""
         return self._id
 
+    @property
+    def weights_id(self) -> str:
+        """The id without the number format: vectors in other formats are alike."""
+        return self._id.rpartition("-")[0]
+
     def score(self, texts: Sequence[Sequence[str]], classifiers: Sequence[Classifier]) -> list[Scores | RecordError]:
-        """Cosines of each text with its classifier's labels; see `Model.score`."""
+        """Logits of each text for its classifier's labels; see `Model.score`."""
         windows = self._text_tokenizer.windows([part for parts in texts for part in parts])
         sums = self._sum_windows([part_windows or [] for part_windows in windows])
         scores: list[Scores | RecordError] = []
@@ -103,6 +113,9 @@ class EmbeddingModel:
             if any(part is None for part in mine) or tokens > MAX_TEXT_TOKENS:
                 message = f"the text has more than {MAX_TEXT_TOKENS:,} tokens: split it into several records"
                 scores.append(RecordError(FailureCode.TEXT_TOO_LONG, message, "text"))
+            elif classifier.learned and classifier.learned.model != self.weights_id:
+                message = f"{classifier.name} was tuned for model {classifier.learned.model}, this is {self.weights_id}"
+                scores.append(RecordError(FailureCode.CLASSIFIER_INVALID, f"{message}: tune it again", "classifier"))
             else:
                 scores.append(self._score_parts(sums[start:end], tokens, classifier))
             start = end
@@ -110,13 +123,25 @@ class EmbeddingModel:
 
     def _score_parts(self, sums: Vectors, tokens: int, classifier: Classifier) -> Scores:
         """One text's parts (n_parts, n_dimensions) in; they add up to the text's vector."""
-        labels = self.label_vectors(classifier)
+        head = self.head(classifier)
         # One text at a time: a product over several could sum in another order, and then so would the answer.
-        values = labels @ _unit(sums.sum(axis=0))
-        if len(sums) == 1:
-            return Scores(values, tokens)
-        towards_best = labels[values.argmax()] - labels.mean(axis=0)
-        return Scores(values, tokens, int((sums @ towards_best).argmax()))
+        values = head.vectors @ _unit(sums.sum(axis=0)).astype(np.float64) + head.bias
+        scores = Scores(values.astype(np.float32), tokens)
+        if len(sums) > 1:
+            towards_best = head.vectors[values.argmax()] - head.vectors.mean(axis=0)
+            scores.strongest = int((sums @ towards_best).argmax())
+        return scores
+
+    def _fit_head(self, classifier: Classifier) -> Head:
+        """All that is known of a classifier's labels, as calibrated logits of a text's unit vector."""
+        if classifier.learned is not None:
+            return classifier.learned.head(classifier.labels)
+        if classifier.mode == "multi" or len(classifier.labels) == 1:
+            return CALIBRATION.each_alone(self.label_vectors(classifier))
+        if not classifier.examples:
+            return CALIBRATION.by_words(self.label_vectors(classifier))
+        words = self.label_vectors(dataclasses.replace(classifier, examples=()))
+        return CALIBRATION.by_examples(fit_examples(words, self.examples(classifier)))
 
     def embed(self, texts: Sequence[str]) -> Vectors:
         """Texts in, unit vectors (n_texts, n_dimensions) float32 out; texts of any length up to 1M tokens."""
@@ -137,6 +162,13 @@ class EmbeddingModel:
                 row = _unit(row * LABEL_WEIGHT_IN_EXAMPLES + shown.sum(axis=0))
             rows.append(row)
         return np.stack(rows)
+
+    def examples(self, classifier: Classifier) -> Labelled:
+        """Vectors of the classifier's examples, with the positions of their labels."""
+        texts = [text for _, shown in classifier.examples for text in shown]
+        owners = [classifier.labels.index(label) for label, shown in classifier.examples for _ in shown]
+        vectors = self.embed(texts) if texts else np.zeros((0, self._dimensions), np.float32)
+        return Labelled(vectors, np.array(owners, dtype=np.int64))
 
     def _embed_with(self, tokenizer: Tokenizer, texts: Sequence[str]) -> Vectors:
         return self._embed([windows or [] for windows in tokenizer.windows(texts)])

@@ -15,7 +15,6 @@ from classer_core.classifiers import Classifier
 from classer_core.contents import Look, Pixels
 from classer_core.errors import ModelLoadError
 from classer_core.models.visual import Values
-from classer_core.scoring import NEUTRAL_COSINE, SHARPNESS
 
 BATCH = 32
 # What any picture shows: a label is there if it says more of the picture than this.
@@ -91,7 +90,7 @@ class ImageTextModel:
             labels, neutral = self._text_vectors(classifier)
             cosines = labels @ vector
             bias = -self._scale * float(neutral @ vector) if self._bias is None else self._bias
-            scores.append(np.asarray(NEUTRAL_COSINE + (self._scale * cosines + bias) / SHARPNESS, np.float32))
+            scores.append(np.asarray(self._scale * cosines + bias, np.float32))
         return scores
 
     def _embed_pictures(self, pictures: Sequence[Pixels]) -> npt.NDArray[np.float32]:

@@ -21,8 +21,9 @@ SIDE_PX = 1_024
 HALF_TEXT_CHARS = 60
 # Less than this and the photo classifier is not asked.
 MIN_SHARE = 0.05
-# Scores of things are worth this much of scores of texts: fitted so that confidence matches accuracy on photos.
-PHOTO_SCALE = 0.6
+# Likeness to logits: fitted so that confidence matches accuracy on photos; at this likeness a label is there or not.
+PHOTO_SHARPNESS = 12.0
+NEUTRAL_LIKENESS = 0.42
 
 
 class EmbeddedSight:
@@ -66,7 +67,7 @@ class EmbeddedSight:
         """See `VisualModel.score`."""
         probabilities = self._photos.classify(pictures)
         return [
-            np.asarray(PHOTO_SCALE * (row @ self._likeness(classifier)), dtype=np.float32)
+            np.asarray(PHOTO_SHARPNESS * (row @ self._likeness(classifier) - NEUTRAL_LIKENESS), dtype=np.float32)
             for row, classifier in zip(probabilities, classifiers, strict=True)
         ]
 

@@ -1,4 +1,4 @@
-"""Models that look: pictures in, text seen in them and raw scores out.
+"""Models that look: pictures in, text seen in them and logits out.
 
 A job names one with `visual_model`: `embedded`, `none`, a Hugging Face id or a local folder.
 """
@@ -35,7 +35,7 @@ class VisualModel(Protocol):
         """The text seen in each picture; empty for models that don't read."""
 
     def score(self, pictures: Sequence[Pixels], classifiers: Sequence[Classifier]) -> list[Values]:
-        """Each picture's (n_labels,) scores for the classifier at the same position, on the scale of text scores."""
+        """Each picture's (n_labels,) logits for the classifier at the same position; see `Scores`."""
 
     def share(self, text_chars: int) -> float:
         """How much a content's pictures count beside that many characters of text: 0-1."""

@@ -1,0 +1,132 @@
+"""The labelled text sets of `$CLASSER_CORPUS/text` and their vectors, computed once for each model."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from classer_core import Classifier
+from classer_core.models.embedding import EmbeddingModel, Vectors
+
+# Texts of the same sources are in the training pool.
+POOLED = ("banking77", "clinc150", "hate_offensive_tweets", "snips")
+MULTILINGUAL = ("nusax_sentiment", "sib200_topics", "thucnews_zh")
+MULTI_LABEL = "moderation_multilabel"
+MAX_ROWS = 1_000
+SHOTS = 8
+BINS = 15
+
+
+@dataclass(frozen=True)
+class LabelledSet:
+    """One folder of the corpus: up to 1,000 test rows, and train rows for examples."""
+
+    name: str
+
+    @property
+    def pooled(self) -> bool:
+        """Whether the embedded model was trained on texts of the same source."""
+        return self.name in POOLED
+
+    @cached_property
+    def about(self) -> dict[str, Any]:
+        """labels.json."""
+        found: dict[str, Any] = json.loads((self._folder / "labels.json").read_text(encoding="utf-8"))
+        return found
+
+    @cached_property
+    def test(self) -> list[dict[str, Any]]:
+        """Test rows."""
+        return self._rows("test")[:MAX_ROWS]
+
+    @cached_property
+    def texts(self) -> list[str]:
+        """Texts of the test rows."""
+        return [row["text"] for row in self.test]
+
+    @cached_property
+    def gold(self) -> npt.NDArray[np.int64]:
+        """Positions of the test rows' labels among the classifier's."""
+        labels = self.classifier().labels
+        return np.array([labels.index(row["label"]) for row in self.test])
+
+    def classifier(self, **fields: Any) -> Classifier:
+        """The set's labels, and whatever else is said of them."""
+        return Classifier.of(sorted(self.about["labels"]), **fields)
+
+    def shots(self, count: int) -> dict[str, list[str]]:
+        """The first train texts of each label."""
+        rows = self._rows("train")
+        return {label: [row["text"] for row in rows if row["label"] == label][:count] for label in self.about["labels"]}
+
+    @property
+    def _folder(self) -> Path:
+        return Path(os.environ["CLASSER_CORPUS"]) / "text" / self.name
+
+    def _rows(self, part: str) -> list[dict[str, Any]]:
+        with (self._folder / f"{part}.jsonl").open(encoding="utf-8") as lines:
+            return [json.loads(line) for line in lines]
+
+
+class Remembering(EmbeddingModel):
+    """The embedding model, with a file of the vectors that it has computed before, in the temporary folder."""
+
+    _folder: Path
+    _known: dict[str, Vectors]
+
+    @classmethod
+    def load(cls, name: str, threads: int | None = None) -> Remembering:
+        """See `EmbeddingModel.load`."""
+        model = super().load(name, threads)
+        assert isinstance(model, Remembering)
+        model._folder = Path(tempfile.gettempdir()) / "classer-benchmarks" / model.id.replace("/", "_")
+        model._folder.mkdir(parents=True, exist_ok=True)
+        model._known = {}
+        return model
+
+    def embed(self, texts: Sequence[str]) -> Vectors:
+        """See `EmbeddingModel.embed`."""
+        if not all(text in self._known for text in texts):
+            key = hashlib.sha256("\0".join(texts).encode()).hexdigest()[:24]
+            path = self._folder / f"{key}.npy"
+            if not path.exists():
+                np.save(path, super().embed(texts))
+            self._known.update(zip(texts, np.load(path), strict=True))
+        return np.stack([self._known[text] for text in texts])
+
+
+def english() -> Iterator[LabelledSet]:
+    """The 18 English single-label sets."""
+    folders = sorted((Path(os.environ["CLASSER_CORPUS"]) / "text").iterdir())
+    for folder in folders:
+        if folder.is_dir() and folder.name not in (*MULTILINGUAL, MULTI_LABEL):
+            yield LabelledSet(folder.name)
+
+
+def macro_f1(gold: npt.NDArray[np.int64], found: npt.NDArray[np.int64]) -> float:
+    """Mean F1 of the labels, x100."""
+    scores = []
+    for label in np.unique(np.concatenate([gold, found])):
+        hits = ((gold == label) & (found == label)).sum()
+        scores.append(2 * hits / ((gold == label).sum() + (found == label).sum()))
+    return 100 * float(np.mean(scores))
+
+
+def calibration_error(confidences: npt.NDArray[np.float64], right: npt.NDArray[np.bool_]) -> float:
+    """Expected calibration error, 15 equal bins."""
+    bins = np.minimum((confidences * BINS).astype(int), BINS - 1)
+    gaps = [
+        abs(confidences[bins == number].mean() - right[bins == number].mean()) * (bins == number).mean()
+        for number in np.unique(bins)
+    ]
+    return float(sum(gaps))
