@@ -33,7 +33,8 @@ test: lint ## Checks, and every test that Python alone can run.
 integration: $(READY) ## Tests with real servers and runners, which it installs (Debian, root; Java 17, Maven).
 	@dpkg -s $(DEBIAN_PACKAGES) >/dev/null 2>&1 || \
 		(apt-get update -qq && apt-get install -y -qq --no-install-recommends $(DEBIAN_PACKAGES))
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check 'apache-beam[gcp]==2.77.0' apache-flink-libraries==1.19.3
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.lock \
+		'apache-beam[gcp]' apache-flink-libraries==1.19.3
 	@$(BIN)/python -m runners.flink.jars > /dev/null
 	$(BIN)/pytest -m integration
 

@@ -129,6 +129,14 @@ class Job(_Section):
         """What makes records of this job's rows; saved classifiers mean what they meant when the job was loaded."""
         return RequestParser(self.request_defaults, textual=self.source.format == "csv", saved=self._saved)
 
+    def spelled_out(self) -> Job:
+        """The job with what its saved classifier says in its own fields: to be looked at, not to be run."""
+        classifier = self.request_parser().classifier
+        if self.classifier is None or classifier is None:
+            return self
+        fields = {"labels": list(classifier.labels), "mode": classifier.mode, "threshold": classifier.threshold}
+        return self.model_copy(update={**fields, "classifier": None})
+
     def saved_classifier(self, reference: str) -> Classifier:
         """A classifier of the job's folder.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Iterator
 from itertools import chain
 
 import pyarrow as pa
@@ -13,7 +13,6 @@ from pipelines.chunks import Chunk
 from pipelines.fetch import FetchContents
 from pipelines.job import Job
 from pipelines.read import ListDocuments, ReadPart, SplitFile, source_columns
-from pipelines.readers import Part
 from pipelines.storage import find_files
 
 # Rows that are read for each row of the sample: a source may be too large to be read for a look at it.
@@ -28,28 +27,17 @@ def sample_records(job: Job, folder: str, size: int) -> list[Record]:
     Raises:
         JobError: no file, or a column that is not there.
     """
-    columns = source_columns(job)
-    files = list(find_files(job.source.path).items())
     chosen = random.Random(0)
     if job.source.format == "documents":
+        files = list(find_files(job.source.path).items())
         listed = ListDocuments(job, folder)
         listed.setup()
-        chunks = list(listed.process(chosen.sample(files, min(size, len(files)))))
-    else:
-        parts = [part for file in files for part in SplitFile(job).process(file)]
-        chosen.shuffle(parts)
-        reader = ReadPart(job, columns, folder)
-        reader.setup()
-        chunks = [_sampled(reader, parts, size, chosen)]
-    fetch = FetchContents(job.fetch_rules(folder), from_source=job.source.format == "documents")
-    return [record for chunk in chunks for part in fetch.process(chunk) for record in part.records]
-
-
-def _sampled(reader: ReadPart, parts: Sequence[tuple[str, Part]], size: int, chosen: random.Random) -> Chunk:
-    """Algorithm R over the rows of the first parts: each of them is as likely to be kept."""
+        [chunk] = listed.process(chosen.sample(files, min(size, len(files))))
+        return _fetched(job, folder, chunk.records)
     kept: list[Record] = []
     read = 0
-    for chunk in chain.from_iterable(map(reader.process, parts)):
+    for chunk in _chunks(job, folder, chosen):
+        # Algorithm R over the rows of the first parts: each of them is as likely to be kept.
         for record in chunk.records:
             read += 1
             if len(kept) < size:
@@ -58,4 +46,37 @@ def _sampled(reader: ReadPart, parts: Sequence[tuple[str, Part]], size: int, cho
                 kept[place] = record
         if read >= size * READ_PER_SAMPLED:
             break
-    return Chunk(kept, pa.RecordBatch.from_struct_array(pa.array([{}] * len(kept), pa.struct([]))), [])
+    return _fetched(job, folder, kept)
+
+
+def records_of(job: Job, folder: str, ids: Collection[str]) -> list[Record]:
+    """The records of a job that have these ids, with the bytes of their attachments.
+
+    Raises:
+        JobError: no file, or a column that is not there.
+    """
+    if job.source.format == "documents":
+        listed = ListDocuments(job, folder)
+        listed.setup()
+        chunks: Iterable[Chunk] = listed.process(list(find_files(job.source.path).items()))
+    else:
+        chunks = _chunks(job, folder)
+    return _fetched(job, folder, [record for chunk in chunks for record in chunk.records if record.id in ids])
+
+
+def _chunks(job: Job, folder: str, shuffled: random.Random | None = None) -> Iterator[Chunk]:
+    """Chunks of records, part by part."""
+    columns = source_columns(job)
+    parts = [part for file in find_files(job.source.path).items() for part in SplitFile(job).process(file)]
+    if shuffled is not None:
+        shuffled.shuffle(parts)
+    reader = ReadPart(job, columns, folder)
+    reader.setup()
+    return chain.from_iterable(map(reader.process, parts))
+
+
+def _fetched(job: Job, folder: str, records: list[Record]) -> list[Record]:
+    """Those whose attachments could be had."""
+    rows = pa.RecordBatch.from_struct_array(pa.array([{}] * len(records), pa.struct([])))
+    fetch = FetchContents(job.fetch_rules(folder), from_source=job.source.format == "documents")
+    return [record for part in fetch.process(Chunk(records, rows, [])) for record in part.records]

@@ -14,7 +14,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from classer_core.errors import JobError, ModelLoadError, RecordError, TooManyFailuresError
-from runners import cache, classifiers, compare, evaluate
+from runners import cache, classifiers, compare, evaluate, tune
 from runners.console import EXIT_WRONG_JOB, JobFile, Overrides, drop_noise, err, out, stop_wrong_job
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ app = typer.Typer(help="Bulk classification on Apache Beam.", no_args_is_help=Tr
 app.add_typer(classifiers.app, name="classifiers", no_args_is_help=True)
 app.command()(compare.compare)
 app.command()(evaluate.evaluate)
+app.command()(tune.tune)
 app.command()(cache.cache)
 
 

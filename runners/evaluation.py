@@ -51,9 +51,10 @@ def evaluate_job(
         ModelLoadError: the model can't be loaded.
     """
     folder = job_file.resolve().parent
+    asked, job = job, job.spelled_out()
     gold = read_gold(job, gold_path, gold_column, str(folder))
     with tempfile.TemporaryDirectory(prefix="classer-evaluate-") as scratch:
-        trial, text_column = _trial(job, gold, Path(scratch))
+        trial, text_column = _trial(asked, job.mode, gold, Path(scratch))
         summary = run_job(trial, folder, console=console, load=load, only=frozenset(gold.labels))
         results = _read_results(Path(trial.output.path), text_column)
         failed_ids = ds.dataset(trial.failures_path, format="parquet").to_table(columns=["id"])["id"].to_pylist()
@@ -87,7 +88,7 @@ def _is_detection(job: Job) -> bool:
     return job.mode != "multi" and job.labels is not None and len(job.labels) == 1
 
 
-def _trial(job: Job, gold: Gold, scratch: Path) -> tuple[Job, str | None]:
+def _trial(job: Job, mode: str | None, gold: Gold, scratch: Path) -> tuple[Job, str | None]:
     """The job as it is run for judging, with every answer before thresholds, and the result column of its text."""
     trial = job.model_copy(
         update={
@@ -98,7 +99,7 @@ def _trial(job: Job, gold: Gold, scratch: Path) -> tuple[Job, str | None]:
             "max_failure_ratio": 1.0,
             "min_confidence": None,
             "fallback_label": None,
-            "threshold": 0.0 if job.mode == "multi" else job.threshold,
+            "threshold": 0.0 if mode == "multi" else job.threshold,
         }
     )
     text = source_columns(trial).fields.get("text")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 
 import numpy as np
@@ -72,6 +73,19 @@ class Expander:
 
     def _wanted(self, attachment: Attachment, office: bool = False) -> Wanted:
         return Wanted(attachment.field, self._look.pages, self._look.side_px, self._truncate, 0.0, office)
+
+
+def expanded_texts(records: Sequence[Record]) -> list[str]:
+    """All text of each record, attachments included; empty where there is none, or a document can't be opened."""
+    texts = [record.text for record in records]
+    attached = [position for position, record in enumerate(records) if record.attachments]
+    if attached:
+        with contextlib.closing(Expander(Look.nothing(), truncate=True)) as expander:
+            contents = expander.expand([records[position] for position in attached])
+        for position, content in zip(attached, contents, strict=True):
+            pages = [] if isinstance(content, RecordError) else content.pages
+            texts[position] = "\n".join(page.text for page in pages).strip()
+    return texts
 
 
 def _data(attachment: Attachment) -> bytes:

@@ -1,0 +1,91 @@
+"""`classer tune`: a saved classifier that has learned from a job's own texts, and from labelled rows if it has any."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.table import Table
+
+from classer_core.errors import ClasserError, JobError
+from runners.console import EXIT_WRONG_JOB, JobFile, Overrides, drop_noise, err, out, stop_wrong_job
+from runners.evaluate import GoldFile
+
+if TYPE_CHECKING:
+    from classer_core.learning import Lesson
+    from pipelines.job import Job
+
+EXIT_NOT_BETTER = 4
+
+
+def tune(
+    job_file: JobFile,
+    save: Annotated[str, typer.Option(metavar="NAME", help="What the classifier is saved as, in the job's folder.")],
+    gold: GoldFile | None = None,
+    gold_column: Annotated[str, typer.Option(metavar="NAME", help="The column of the right labels.")] = "label",
+    sample: Annotated[int, typer.Option(min=50, metavar="N", help="Texts of the source to learn from.")] = 10_000,
+    overrides: Overrides = None,
+) -> None:
+    """Learns from a job's own texts, without labels or with some, and saves what it learned as a classifier version.
+
+    Exit code 4: nothing was saved, because what was learned would make answers worse.
+    """
+    from pipelines.job import load_job
+
+    drop_noise()
+    try:
+        job = load_job(job_file, overrides or [])
+        with err.status("learning"):
+            lesson = _lesson(job, job_file, gold, gold_column, sample)
+        _show(lesson)
+        if lesson.objection is not None:
+            err.print(f"not saved: {lesson.objection}", style="red", markup=False, soft_wrap=True)
+            raise typer.Exit(EXIT_NOT_BETTER)
+        from classer_core.saved import ClassifierStore
+
+        saved = ClassifierStore(job.classifiers).save(save, lesson.classifier)
+    except JobError as error:
+        stop_wrong_job(error)
+    except ClasserError as error:
+        err.print(str(error), style="red", markup=False, soft_wrap=True)
+        raise typer.Exit(EXIT_WRONG_JOB) from error
+    out.print(f"saved {saved.name}: a job uses it with `classifier: {saved.name}` instead of `labels:`", markup=False)
+
+
+def _lesson(job: Job, job_file: Path, gold: str | None, gold_column: str, sample: int) -> Lesson:
+    from classer_core.documents.expander import expanded_texts
+    from classer_core.learning import LearningError, learn
+    from classer_core.models import load_model
+    from classer_core.models.embedding import EmbeddingModel
+    from pipelines.gold import read_gold
+    from pipelines.sample import records_of, sample_records
+
+    folder = str(job_file.resolve().parent)
+    classifier = job.request_parser().classifier
+    if classifier is None:
+        raise LearningError("the job has no labels of its own, its records bring them: there is nothing to tune")
+    rows = []
+    if gold is not None:
+        known = read_gold(job.spelled_out(), gold, gold_column, folder)
+        source = known.source or job.source
+        records = records_of(job.model_copy(update={"source": source}), folder, known.labels.keys())
+        texts = zip(records, expanded_texts(records), strict=True)
+        rows = [(text, label) for record, text in texts if text for label in known.labels[record.id][:1]]
+    model = load_model(job.model)
+    if not isinstance(model, EmbeddingModel):
+        raise LearningError(f"model {model.id!r} does not embed texts, so it can't be tuned")
+    corpus = [text for text in expanded_texts(sample_records(job, folder, sample)) if text]
+    return learn(model, classifier, corpus, rows)
+
+
+def _show(lesson: Lesson) -> None:
+    learned = lesson.classifier.learned
+    assert learned is not None
+    table = Table(show_header=False, box=None, pad_edge=False)
+    table.add_row("texts", f"{learned.texts:,}")
+    table.add_row("labelled rows", f"{learned.gold:,}")
+    table.add_row("expected accuracy", f"{lesson.accuracy_before:.1%} before, {lesson.accuracy_after:.1%} after")
+    table.add_row("answers that change", f"{lesson.changed:.1%}")
+    table.add_row("halves of the texts agree on", f"{lesson.stability:.1%}")
+    out.print(table)
