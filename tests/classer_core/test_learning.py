@@ -119,7 +119,7 @@ def test_damaged_lessons_are_refused(damage: dict[str, object]) -> None:
 
 
 def test_a_thousand_records_in_any_batches_and_order(model: EmbeddingModel) -> None:
-    """The same label, and the same confidence to four decimals; tests.benchmarks.quality does all of them one by one."""
+    """The same label, and the same confidence to 4 decimals; the benchmark of quality does all one by one."""
     texts = [f"{text}, {n}" for n, (text, _) in enumerate(corpus(1_000, seed=3))]
     engine = Engine(model)
 
