@@ -106,14 +106,13 @@ def test_answers_do_not_depend_on_batch_mates(model: EmbeddingModel) -> None:
 
 
 def test_descriptions_and_examples_say_what_a_label_means(model: EmbeddingModel) -> None:
-    text = "Please simmer the broth for longer"
-    bare = Classifier.of(["alpha", "beta"])
+    texts = ["The goalkeeper saved a penalty", "Please simmer the broth for longer"]
     described = Classifier.of(["alpha", "beta"], descriptions={"alpha": "sports", "beta": "recipes and cooking"})
     shown = Classifier.of(["alpha", "beta"], examples={"alpha": [FOOTBALL] * 8, "beta": [COOKING] * 8})
-    unsure, by_description, by_example = (classify(model, [text], c)[0] for c in (bare, described, shown))
-    assert isinstance(unsure, Result) and isinstance(by_description, Result) and isinstance(by_example, Result)
-    assert by_description.label == by_example.label == "beta"
-    assert min(by_description.confidence or 0, by_example.confidence or 0) > 0.6
+    for classifier in (described, shown):
+        answers = [answer for answer in classify(model, texts, classifier) if isinstance(answer, Result)]
+        assert [answer.label for answer in answers] == ["alpha", "beta"]
+        assert all(answer.confidence is not None and 0.5 < answer.confidence < 1 for answer in answers)
 
 
 def test_label_vectors_are_computed_once_for_each_classifier(model: EmbeddingModel) -> None:

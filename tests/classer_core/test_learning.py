@@ -119,7 +119,7 @@ def test_damaged_lessons_are_refused(damage: dict[str, object]) -> None:
 
 
 def test_a_thousand_records_in_any_batches_and_order(model: EmbeddingModel) -> None:
-    """The same label, and the same confidence to four decimals."""
+    """The same label, and the same confidence to 4 decimals; the benchmark of quality does all one by one."""
     texts = [f"{text}, {n}" for n, (text, _) in enumerate(corpus(1_000, seed=3))]
     engine = Engine(model)
 
@@ -134,6 +134,6 @@ def test_a_thousand_records_in_any_batches_and_order(model: EmbeddingModel) -> N
 
     order = list(range(1_000))
     first = answers(order, 512)
-    for size, count in ((64, 1_000), (7, 300), (1, 60)):
+    for size, count in ((64, 1_000), (7, 105), (1, 20)):
         random.Random(size).shuffle(order)
         assert answers(order[:count], size).items() <= first.items()
