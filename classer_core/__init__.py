@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from classer_core.errors import ModelLoadError as ModelLoadError
     from classer_core.errors import RecordError as RecordError
     from classer_core.errors import TooManyFailuresError as TooManyFailuresError
+    from classer_core.learning import LearningError as LearningError
+    from classer_core.learning import Lesson as Lesson
+    from classer_core.learning import learn as learn
     from classer_core.models import Model as Model
     from classer_core.models import Scores as Scores
     from classer_core.models import load_model as load_model
@@ -27,6 +30,7 @@ if TYPE_CHECKING:
     from classer_core.records import LabelConfidence as LabelConfidence
     from classer_core.records import Record as Record
     from classer_core.records import Result as Result
+    from classer_core.saved import ClassifierStore as ClassifierStore
 
 # Loaded when first used: the sandboxed parsers are a part of this package, and need none of it.
 _MODULES = {
@@ -34,8 +38,10 @@ _MODULES = {
     "classifiers": ["Classifier"],
     "engine": ["Engine"],
     "errors": ["ClasserError", "FailureCode", "JobError", "ModelLoadError", "RecordError", "TooManyFailuresError"],
+    "learning": ["LearningError", "Lesson", "learn"],
     "models": ["Model", "Scores", "load_model"],
     "records": ["Failure", "LabelConfidence", "Record", "Result"],
+    "saved": ["ClassifierStore"],
 }
 _HOMES = {name: module for module, names in _MODULES.items() for name in names}
 

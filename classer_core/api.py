@@ -27,8 +27,9 @@ class BatchResponse:
 
 def classify(
     text: str,
-    labels: Sequence[str],
+    labels: Sequence[str] | None = None,
     *,
+    classifier: Classifier | None = None,
     descriptions: Mapping[str, str] | None = None,
     examples: Mapping[str, Sequence[str]] | None = None,
     text_type: str | None = None,
@@ -39,13 +40,16 @@ def classify(
     cache: bool = True,
     model: str = EMBEDDED,
 ) -> Result:
-    """One text and its labels in, the answer out; `cache=False` reads a text again that this process has answered.
+    """One text and its labels, or a classifier, in; the answer out.
+
+    `cache=False` reads a text again that this process has answered. `ClassifierStore(folder).list().load("name@v2")` is
+    a saved classifier.
 
     Raises:
         RecordError: the request breaks a rule; `code`, `field` and `message` say which.
         ModelLoadError: the model can't be loaded.
     """
-    classifier = Classifier.of(labels, descriptions, examples, text_type, mode, threshold)
+    classifier = classifier or Classifier.of(labels, descriptions, examples, text_type, mode, threshold)
     abstention = Abstention.of(min_confidence, fallback_label)
     outcome = _classify([text], classifier, abstention, cache, model)[0]
     if isinstance(outcome, Failure):
@@ -55,8 +59,9 @@ def classify(
 
 def classify_batch(
     texts: Sequence[str],
-    labels: Sequence[str],
+    labels: Sequence[str] | None = None,
     *,
+    classifier: Classifier | None = None,
     descriptions: Mapping[str, str] | None = None,
     examples: Mapping[str, Sequence[str]] | None = None,
     text_type: str | None = None,
@@ -67,13 +72,13 @@ def classify_batch(
     cache: bool = True,
     model: str = EMBEDDED,
 ) -> BatchResponse:
-    """Texts and their labels in, one result or failure per text out, with ids "0", "1", ...
+    """Texts and their labels, or a classifier, in; one result or failure per text out, with ids "0", "1", ...
 
     Raises:
         RecordError: labels or another field of the whole batch break a rule.
         ModelLoadError: the model can't be loaded.
     """
-    classifier = Classifier.of(labels, descriptions, examples, text_type, mode, threshold)
+    classifier = classifier or Classifier.of(labels, descriptions, examples, text_type, mode, threshold)
     abstention = Abstention.of(min_confidence, fallback_label)
     start = time.perf_counter()
     outcomes = _classify(texts, classifier, abstention, cache, model)

@@ -178,7 +178,9 @@ class CachedEngine:
         return answers
 
 
-@lru_cache(maxsize=2)
+_loading = threading.Lock()
+
+
 def load_cached_engine(
     cache: str, model: str, visual_model: str, page_overflow: str, threads: int | None = None
 ) -> CachedEngine:
@@ -188,6 +190,14 @@ def load_cached_engine(
         ModelLoadError: a model can't be loaded.
         ValueError: the URL is none of a cache.
     """
+    with _loading:  # several steps of a worker ask at the same time
+        return _load_cached_engine(cache, model, visual_model, page_overflow, threads)
+
+
+@lru_cache(maxsize=2)
+def _load_cached_engine(
+    cache: str, model: str, visual_model: str, page_overflow: str, threads: int | None
+) -> CachedEngine:
     return with_cache(cache, lambda: load_engine(model, visual_model, page_overflow, threads))
 
 

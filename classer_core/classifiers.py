@@ -62,7 +62,7 @@ class Classifier:
             text_type=_text_type(text_type),
             mode=_mode(mode),
             threshold=_threshold(threshold),
-            learned=_learned(learned, checked),
+            learned=_learned(learned, checked, _mode(mode)),
         )
 
     def to_mapping(self) -> dict[str, Any]:
@@ -187,14 +187,14 @@ def _threshold(value: Any) -> float:
     return float(value)
 
 
-def _learned(value: Any, labels: tuple[str, ...]) -> Learned | None:
+def _learned(value: Any, labels: tuple[str, ...], mode: str) -> Learned | None:
     if value is None:
         return None
     try:
         learned = Learned.of(value)
     except ValueError as error:
         raise RecordError(FailureCode.CLASSIFIER_INVALID, str(error), "classifier") from error
-    if set(learned.labels) != set(labels):
-        message = f"what was learned is of other labels, {shown(list(learned.labels))}: tune the classifier again"
+    if sorted(learned.labels) != sorted(labels) or mode == "multi":
+        message = f"what was learned is for one of the labels {shown(list(learned.labels))}: tune the classifier again"
         raise RecordError(FailureCode.CLASSIFIER_INVALID, message, "classifier")
     return learned

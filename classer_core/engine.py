@@ -11,7 +11,8 @@ from functools import lru_cache
 from classer_core.classifiers import Classifier
 from classer_core.contents import Content, Look, Page
 from classer_core.documents.expander import Expander
-from classer_core.errors import FailureCode, RecordError
+from classer_core.documents.office import Office
+from classer_core.errors import FailureCode, ModelLoadError, RecordError
 from classer_core.fingerprint import configuration, fingerprint
 from classer_core.models import Model, Scores, load_model
 from classer_core.models.combined import CombinedModel
@@ -93,7 +94,10 @@ class Engine:
         known = self._configurations.get((classifier.digest, attached))
         if known is None:
             visual = self.model.visual.id if self.model.visual is not None else "none"
-            reading = f"{self.model.text.id} + {visual}, truncate: {self._truncate}" if attached else self.model.text.id
+            reading = self.model.text.id
+            if attached:
+                # With LibreOffice DOCX pages look, and end, otherwise.
+                reading += f" + {visual}, truncate: {self._truncate}, office: {Office().is_installed}"
             known = configuration(classifier, reading)
             if len(self._configurations) >= CONFIGURATIONS_KEPT:
                 self._configurations = {}
@@ -157,7 +161,7 @@ class Engine:
             return []
         try:
             return self.model.score(contents, classifiers)
-        except MemoryError:
+        except (MemoryError, ModelLoadError):
             raise
         except Exception as error:  # whatever a model raises on a record is that record's failure
             if len(contents) == 1:

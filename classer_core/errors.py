@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 
 class FailureCode(StrEnum):
@@ -113,4 +114,8 @@ class ModelLoadError(ClasserError):
 
 
 class TooManyFailuresError(ClasserError):
-    """The share of failed records is above the job's `max_failure_ratio`."""
+    """The share of failed records is above the job's `max_failure_ratio`; `summary` says what the run did."""
+
+    def __init__(self, message: str, summary: Any) -> None:
+        self.summary = summary
+        super().__init__(message)

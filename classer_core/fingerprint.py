@@ -6,7 +6,7 @@
 - The classifier's digest covers labels (in any order), descriptions, examples, text_type, mode, threshold, and what it
   has learned. Calibration is the digest of the fitted constants.
 - What is used to read is the text model's id, which holds the digest of its weights and its number format; for records
-  with attachments also the visual model's id, and whether long documents are truncated.
+  with attachments also the visual model's id, whether long documents are truncated, and whether LibreOffice draws.
 - The content is the text, and of each attachment its field, its number, and the digest of its bytes.
 
 Nothing else: not the id, columns that pass through, priority, the URL that bytes came from, or the records beside it.

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import base64
 import binascii
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -84,14 +82,6 @@ class Learned:
             "gold": self.gold,
             "corpus": self.corpus,
         }
-
-    @cached_property
-    def digest(self) -> str:
-        """SHA-256 of all that can change an answer, in hex; the order of labels can't."""
-        digest = hashlib.sha256(self.model.encode())
-        for label, row, bias in sorted(zip(self.labels, self._rows.tolist(), self.bias, strict=True)):
-            digest.update(repr((label, row, bias)).encode())
-        return digest.hexdigest()
 
     def head(self, labels: Sequence[str]) -> Head:
         """The head, its rows in the order of `labels`."""

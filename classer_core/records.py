@@ -30,7 +30,6 @@ REQUEST_FIELDS = (
     "threshold",
 )
 PRIORITIES = ("standard", "fast")
-STAGES = ("read", "fetch", "expand", "classify", "write")
 
 
 @dataclass(slots=True)
@@ -62,7 +61,6 @@ class Answer:
     `confidence` 0-1 with 4 decimals (multi: of the best label, None if none is above the threshold).
     `tokens` counts what the model read of this content, special tokens included, padding not.
     `coverage` is the share of the content that was read. `evidence` is the page or picture that weighed most.
-    `abstained`: the confidence was too low, and the label is None or a fallback (labels: empty).
     """
 
     label: str | None
@@ -80,6 +78,7 @@ class Result:
     """The answer to one record: the fields of its Answer, and what is its own.
 
     `cached`: this record was not read; its answer came from the cache or from an identical record.
+    `abstained`: the confidence was too low, and the label is None or a fallback (labels: empty).
     `latency_ms` is this record's own time. `fingerprint` is the digest of all that can change the answer, in hex.
     """
 

@@ -19,7 +19,6 @@ from classer_core.saved import SavedClassifiers
 CLASSIFIER_FIELDS = ("classifier", "labels", "descriptions", "examples", "text_type", "mode", "threshold")
 JSON_FIELDS = ("labels", "descriptions", "examples")
 DISTINCT_CLASSIFIERS_CACHED = 4_096
-TEXT_CHARS_SHOWN = 80
 
 
 class RequestParser:
@@ -95,6 +94,8 @@ class RequestParser:
 
     def _own_classifier(self, own: dict[str, Any]) -> Classifier:
         own = {name: _as_mapping(value) if name in JSON_FIELDS else value for name, value in own.items()}
+        if own.get("threshold") != own.get("threshold"):  # not a number, which JSON would take for none
+            return self._build_classifier(own)
         try:
             key = orjson.dumps(own, option=orjson.OPT_SORT_KEYS)
         except (TypeError, ValueError):  # a value that is no JSON: its check says what is wrong with it

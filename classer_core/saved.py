@@ -155,9 +155,9 @@ class ClassifierStore:
             self._files.pipe_file(path, data, mode="create")  # object stores: one request, on condition that it is new
             return
         made = f"{self._root}/.{secrets.token_hex(8)}"
+        with open(made, "xb") as file:  # noqa: PTH123 - fsspec's paths are strings
+            file.write(data)
         try:
-            with open(made, "xb") as file:  # noqa: PTH123 - fsspec's paths are strings
-                file.write(data)
             os.link(made, path)
         finally:
             os.unlink(made)  # noqa: PTH108
@@ -193,7 +193,7 @@ def _read(url: str, reference: str) -> str:
     files, root = fsspec.core.url_to_fs(url)
     try:
         return str(files.cat_file(f"{root}/{reference}.yaml").decode())
-    except (OSError, UnicodeDecodeError) as error:
+    except (FileNotFoundError, UnicodeDecodeError) as error:
         raise _wrong(f"{reference} in {redacted(url)} can't be read: {error}") from error
 
 

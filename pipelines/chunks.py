@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import orjson
@@ -50,7 +50,7 @@ class SourceChunk:
     def original(self, row: int) -> dict[str, Any]:
         """A row's request fields and passed columns, for its failure."""
         given = {name: values[row] for name, values in self.fields.items()}
-        shown = {name: _shown_source(given[name]) for name in ATTACHED if given.get(name) is not None}
+        shown = {name: shown_source(given[name]) for name in ATTACHED if given.get(name) is not None}
         return given | row_values(self.rows, row) | shown
 
 
@@ -72,12 +72,15 @@ class Chunk:
     def original(self, row: int) -> dict[str, Any]:
         """A record's text and passed columns, for its failure."""
         record = self.records[row]
-        attached = {item.place: _shown_source(item.source) for item in record.attachments}
+        attached = {item.place: shown_source(item.source) for item in record.attachments}
         return {"id": record.id, "text": record.text} | row_values(self.rows, row) | attached
 
     def part(self, start: int, end: int) -> Chunk:
         """Some of the records; the first part takes the failures along."""
-        return Chunk(self.records[start:end], self.rows.slice(start, end - start), self.failures if start == 0 else [])
+        failures = self.failures if start == 0 else []
+        return replace(
+            self, records=self.records[start:end], rows=self.rows.slice(start, end - start), failures=failures
+        )
 
     def without(self, errors: Mapping[int, RecordError], stage: str) -> Chunk:
         """The chunk with the records at these positions moved to the failures."""
@@ -89,7 +92,8 @@ class Chunk:
             for row, error in errors.items()
         ]
         rows = self.rows.take(pa.array(good, pa.int32()))
-        return Chunk([self.records[row] for row in good], rows, self.failures + failures)
+        records = [self.records[row] for row in good]
+        return replace(self, records=records, rows=rows, failures=self.failures + failures)
 
 
 @dataclass
@@ -161,10 +165,10 @@ def record_json(original: Mapping[str, Any]) -> str:
     return orjson.dumps(_kept(dict(original)), default=str, option=orjson.OPT_NON_STR_KEYS).decode()
 
 
-def _shown_source(value: Any) -> Any:
+def shown_source(value: Any) -> Any:
     """A picture or document as a failure row keeps it: no secrets of a URL, no megabytes of base64."""
     if isinstance(value, list | tuple):
-        return [_shown_source(item) for item in value]
+        return [shown_source(item) for item in value]
     if isinstance(value, str):
         return redacted(value) if scheme_of(value) != "data" and len(value) <= KEPT_SOURCE_CHARS else _digest(value)
     return value

@@ -83,7 +83,10 @@ class PickDistinct(beam.DoFn):
     def process(self, chunk: Chunk) -> Iterable[tuple[bytes, Content]]:
         """Contents not sent before."""
         prints = self._engine.fingerprints(chunk.records)
-        new = {print_: record for print_, record in zip(prints, chunk.records, strict=True) if record.cache}
+        new: dict[bytes, Record] = {}
+        for print_, record in zip(prints, chunk.records, strict=True):
+            if record.cache:
+                new.setdefault(print_, record)
         wanted = new.keys() - self._sent
         if self._last is not None:
             wanted -= self._last.get(wanted).keys()

@@ -60,7 +60,8 @@ class KeepRecords(beam.DoFn):
         kept = [row for row, record in enumerate(chunk.records) if record.id in self._ids]
         failures = [failure for failure in chunk.failures if failure.id in self._ids]
         if kept or failures:
-            yield Chunk([chunk.records[row] for row in kept], chunk.rows.take(pa.array(kept, pa.int32())), failures)
+            records, rows = [chunk.records[row] for row in kept], chunk.rows.take(pa.array(kept, pa.int32()))
+            yield replace(chunk, records=records, rows=rows, failures=failures)
 
 
 class WrongLabelError(ValueError):

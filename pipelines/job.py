@@ -24,6 +24,16 @@ from classer_core.saved import ClassifierStore, SavedClassifiers
 _URL = re.compile(r"^[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 
 
+class _UniqueKeys(yaml.SafeLoader):
+    """YAML as it is, but a key that is there twice is an error: the first one would go without a word."""
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> Any:
+        keys = [key.value for key, _ in node.value if key.tag != "tag:yaml.org,2002:merge"]
+        if twice := [key for key in keys if keys.count(key) > 1]:
+            raise yaml.constructor.ConstructorError(None, None, f"{twice[0]!r} is there twice", node.start_mark)
+        return super().construct_mapping(node, deep)
+
+
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
@@ -156,7 +166,7 @@ def load_job(path: str | Path, overrides: Sequence[str] = ()) -> Job:
     """
     file = Path(path)
     try:
-        document = yaml.safe_load(file.read_text(encoding="utf-8"))
+        document = yaml.load(file.read_text(encoding="utf-8"), _UniqueKeys)
     except (OSError, UnicodeDecodeError) as error:
         remedy = "Give the path of a job file; configs/demo.yaml is one."
         raise JobError([Problem(str(file), "", f"can't be read: {error}", remedy)]) from error
@@ -195,7 +205,7 @@ def parse_job(document: Mapping[str, Any], file: Path) -> Job:
         message = f"can't be listed: {type(error).__name__}: {error}"
         problem = Problem(f"{file}: classifiers", redacted(job.classifiers), message, "Correct the folder.")
         raise JobError([problem]) from error
-    if problems := [*_classifier_problems(job, file), *_path_problems(job, file)]:
+    if problems := [*_classifier_problems(job, file), *_path_problems(job, file), *_conflicts(job, file)]:
         raise JobError(problems)
     return job
 
@@ -269,14 +279,31 @@ def _classifier_problems(job: Job, file: Path) -> list[Problem]:
     return []
 
 
+def _conflicts(job: Job, file: Path) -> list[Problem]:
+    """`cache: false` reads every record again, which is what these keys are there to avoid."""
+    asked = {"dedup": job.dedup == "global", "only": job.only == "stale"}
+    message, remedy = "can't be with cache: false, which reads every record again", "Leave one of them out."
+    return [
+        Problem(f"{file}: {name}", shown(getattr(job, name)), message, remedy)
+        for name, wanted in asked.items()
+        if wanted and job.cache is False
+    ]
+
+
 def _path_problems(job: Job, file: Path) -> list[Problem]:
     """Local paths only: what lies elsewhere is looked for when the job starts."""
     problems = []
     for path in job.source.path:
-        found = glob.iglob(path, recursive=True)  # noqa: PTH207 - Path.glob takes no absolute pattern
-        if not _URL.match(path) and not any(Path(match).is_file() for match in found):
+        if _URL.match(path):
+            continue
+        found = [Path(match) for match in glob.iglob(path, recursive=True)]  # noqa: PTH207 - absolute patterns
+        if not any(match.is_file() for match in found):
             remedy = "Relative paths start at the job file's folder."
             problems.append(Problem(f"{file}: source.path", shown(path, 200), "matches no file", remedy))
+        for folder in (job.output.path, job.failures_path):
+            if any(match.is_relative_to(folder) for match in found):
+                message, remedy = f"matches files of the job's own output {folder}", "Write to another folder."
+                problems.append(Problem(f"{file}: source.path", shown(path, 200), message, remedy))
     for place, path in (("output.path", job.output.path), ("failures", job.failures_path)):
         if not _URL.match(path) and Path(path).is_file():
             problems.append(Problem(f"{file}: {place}", shown(path, 200), "is a file", "Name a folder for the rows."))

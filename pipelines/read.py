@@ -47,6 +47,9 @@ def source_columns(job: Job) -> Columns:
             if not is_damage(error):
                 raise
             reasons.append(f"{path}: {error}")
+    if reasons and not schemas:
+        problem = Problem("source.path", reasons[0], f"can't be read as {source.format}", "Correct source.format.")
+        raise JobError([problem])
     try:
         schema = pa.unify_schemas(schemas, promote_options="permissive")
     except pa.ArrowException as error:
@@ -54,9 +57,6 @@ def source_columns(job: Job) -> Columns:
         raise JobError(
             [Problem("source.path", "", f"files differ in their columns' types: {error}", remedy)]
         ) from error
-    if reasons and not schemas:
-        problem = Problem("source.path", reasons[0], f"can't be read as {source.format}", "Correct source.format.")
-        raise JobError([problem])
     return _columns(job, schema)
 
 

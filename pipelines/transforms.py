@@ -13,7 +13,6 @@ from functools import partial
 from typing import Any, NamedTuple, Optional, Self
 
 import apache_beam as beam
-import orjson
 import pyarrow as pa
 from apache_beam.portability.api import schema_pb2
 from apache_beam.typehints.arrow_type_compatibility import arrow_schema_from_beam_schema, beam_schema_from_arrow_schema
@@ -28,7 +27,7 @@ from classer_core.fetching import FetchRules
 from classer_core.records import REQUEST_FIELDS
 from classer_core.requests import RequestParser
 from pipelines import classify
-from pipelines.chunks import CHUNK_ROWS, Chunk, ClassifiedChunk, SourceChunk, check_requests, output_schema
+from pipelines.chunks import CHUNK_ROWS, Chunk, ClassifiedChunk, SourceChunk, check_requests, output_schema, record_json
 from pipelines.fetch import FetchContents
 
 ID_DIGITS = 16
@@ -226,8 +225,7 @@ def plain(value: Any) -> Any:
 def digest(fields: Mapping[str, Sequence[Any]], row: int) -> str:
     """The id of a record without one: the same whenever and wherever the record is read."""
     given = {name: values[row] for name, values in fields.items()}
-    text = orjson.dumps(given, default=repr, option=orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS)
-    return hashlib.sha256(text).hexdigest()[:ID_DIGITS]
+    return hashlib.sha256(record_json(given).encode()).hexdigest()[:ID_DIGITS]
 
 
 def passed_columns(element_type: Any, passthrough: bool | Sequence[str]) -> pa.Schema:

@@ -33,7 +33,7 @@ from classer_core.fetching import FetchRules
 from classer_core.records import Failure, Record, failures_to_arrow
 from classer_core.requests import attachments_of
 from pipelines import transforms
-from pipelines.chunks import SourceChunk, record_json
+from pipelines.chunks import SourceChunk, record_json, shown_source
 from pipelines.fetch import RECORDS_AT_ONCE, shared_fetcher
 from pipelines.job import Job, Output, Source
 from pipelines.read import FindFiles, SplitFile, read_part, source_columns
@@ -215,7 +215,7 @@ class ExpandRows(beam.DoFn):
                     **row | {"document": found[number].get("file"), "text": text, "pages": len(content.pages)}
                 )
         for number, failure in errors.items():
-            failure.record = record_json(found[number])
+            failure.record = record_json(found[number] | {"file": shown_source(found[number].get("file"))})
             [row] = failures_to_arrow([failure]).to_pylist()
             yield beam.pvalue.TaggedOutput(FAILED, failed_record(row))
 

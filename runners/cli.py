@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 import yaml
 from rich.table import Column, Table
-from rich.text import Text
 
-from classer_core.errors import JobError, ModelLoadError, RecordError, TooManyFailuresError
+from classer_core.errors import JobError, ModelLoadError, Problem, RecordError, TooManyFailuresError
 from runners import cache, classifiers, compare, evaluate, tune
-from runners.console import EXIT_WRONG_JOB, JobFile, Overrides, drop_noise, err, out, stop_wrong_job
+from runners.console import EXIT_WRONG_JOB, JobFile, Overrides, drop_noise, err, out, plain, stop_wrong_job
 
 if TYPE_CHECKING:
+    from pipelines.job import Job
     from runners.local import RunSummary
 
 EXIT_TOO_MANY_FAILURES = 3
@@ -52,6 +52,7 @@ def run(
 
     drop_noise()
     try:
+        _refuse_strays(context.args)
         job = load_job(job_file, overrides or [])
         if dry_run:
             from runners.dry_run import dry_run as build_graph
@@ -68,14 +69,10 @@ def run(
         err.print(str(error), style="red", markup=False)
         raise typer.Exit(EXIT_WRONG_JOB) from error
     except TooManyFailuresError as error:
+        _show_run(job, error.summary, preview)
         err.print(str(error), style="red", markup=False)
         raise typer.Exit(EXIT_TOO_MANY_FAILURES) from error
-    if preview:
-        from runners.preview import preview as first_rows
-
-        out.print(first_rows(job, preview))
-        out.print()
-    _show_summary(summary)
+    _show_run(job, summary, preview)
 
 
 @app.command()
@@ -128,14 +125,30 @@ def classify(
         return
     table = Table(Column("text", no_wrap=True, max_width=48), "label", "confidence", "tokens", box=None, pad_edge=False)
     for text, result in zip(given, response.results, strict=True):
-        shown = Text(" ".join(text.split()))  # Text, not str: what stands in it is not markup
+        shown = plain(" ".join(text.split()))
         if isinstance(result, Result):
             chosen = [item.label for item in result.labels] if result.labels is not None else [result.label or ""]
             confidence = "" if result.confidence is None else f"{result.confidence:.4f}"
-            table.add_row(shown, Text(", ".join(chosen)), confidence, str(result.tokens))
+            table.add_row(shown, plain(", ".join(chosen)), confidence, str(result.tokens))
         else:
-            table.add_row(shown, Text(f"({result.code})"), "", "")
+            table.add_row(shown, plain(f"({result.code}: {result.message})"), "", "")
     out.print(table)
+
+
+def _refuse_strays(beam_args: list[str]) -> None:
+    """Beam takes a second job file, or a forgotten `--set`, for nothing."""
+    if beam_args and not beam_args[0].startswith("-"):
+        remedy = "Give one job file a run; Beam's own options go after `--`, as --name=value."
+        raise JobError([Problem("run", repr(beam_args[0]), "is neither a job file nor an option", remedy)])
+
+
+def _show_run(job: Job, summary: RunSummary, preview: int) -> None:
+    if preview:
+        from runners.preview import preview as first_rows
+
+        out.print(first_rows(job, preview))
+        out.print()
+    _show_summary(summary)
 
 
 def _mapping(path: Path) -> dict[str, str]:

@@ -6,10 +6,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Column, Table
-from rich.text import Text
 
 from classer_core.errors import JobError, ModelLoadError, RecordError
-from runners.console import EXIT_WRONG_JOB, JobFile, Overrides, drop_noise, err, out, stop_wrong_job
+from runners.console import EXIT_WRONG_JOB, JobFile, Overrides, drop_noise, err, out, plain, stop_wrong_job
 
 if TYPE_CHECKING:
     from classer_core.comparison import Comparison
@@ -59,7 +58,7 @@ def _show(found: Comparison, names: tuple[str, str], rows: int) -> None:
     table = Table(*names, Column("records", justify="right"), box=None, pad_edge=False)
     for (one, other), count in sorted(found.confusion.items(), key=lambda item: (-item[1], item[0])):
         style = "" if one == other else "bold"
-        table.add_row(Text(one, style), Text(other, style), f"{count:,}")
+        table.add_row(plain(one, style), plain(other, style), f"{count:,}")
     out.print(table)
     if found.changed and rows:
         out.print()
@@ -68,7 +67,7 @@ def _show(found: Comparison, names: tuple[str, str], rows: int) -> None:
         for change in found.changed[:rows]:
             text = " ".join(change.record.text.split()[:50])
             given = [f"{answer_of(one)} {one.confidence or 0:.2f}" for one in (change.first, change.second)]
-            table.add_row(Text(change.record.id), Text(text), *map(Text, given))
+            table.add_row(plain(change.record.id), plain(text), *map(plain, given))
         out.print(table)
     if found.failed:
         out.print(f"\n{len(found.failed):,} records could not be classified", highlight=False)

@@ -8,6 +8,7 @@ from typing import Annotated, NoReturn
 
 import typer
 from rich.console import Console
+from rich.text import Text
 
 from classer_core.errors import JobError
 
@@ -18,6 +19,11 @@ err = Console(stderr=True)
 
 JobFile = Annotated[Path, typer.Argument(metavar="JOB.yaml", help="The job file.", show_default=False)]
 Overrides = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Overrides a key of the job.")]
+
+
+def plain(value: str, style: str = "") -> Text:
+    """What stands in a record, to be printed: neither markup nor control codes of the terminal act."""
+    return Text("".join(letter if letter.isprintable() else "·" for letter in value), style)
 
 
 def stop_wrong_job(error: JobError) -> NoReturn:

@@ -9,6 +9,7 @@ from rich.text import Text
 from classer_core.evaluation import Report
 from classer_core.evaluation.report import Interval
 from classer_core.evaluation.wording import figures, notes, share, threshold_sentence
+from runners.console import plain
 
 LABELS_SHOWN = 30
 CONFUSIONS_SHOWN = 8
@@ -37,7 +38,7 @@ def _show_labels(report: Report, console: Console) -> None:
     for row in rows[:LABELS_SHOWN]:
         precision, recall = share(row.precision), share(row.recall)
         f1, interval = (f"{row.f1.value:.3f}", _interval(row.f1)) if row.f1 else ("", "")
-        table.add_row(printable(row.label), precision, recall, f1, interval, f"{row.support:,}")
+        table.add_row(plain(row.label), precision, recall, f1, interval, f"{row.support:,}")
     console.print(table)
     if len(rows) > LABELS_SHOWN:
         console.print(f"({LABELS_SHOWN} of {len(rows)} labels, worst first; --json and --html have all)")
@@ -51,7 +52,7 @@ def _show_confusions(report: Report, console: Console) -> None:
         Column("right", max_width=32, no_wrap=True), Column("taken for", max_width=32), "times", "of its rows"
     )
     for item in report.confusions[:CONFUSIONS_SHOWN]:
-        table.add_row(printable(item.gold), printable(item.given), f"{item.count:,}", share(item.share))
+        table.add_row(plain(item.gold), plain(item.given), f"{item.count:,}", share(item.share))
     console.print(table)
     console.print()
 
@@ -63,14 +64,9 @@ def _show_mistakes(report: Report, console: Console) -> None:
     answer, gold = (Column(name, max_width=24, no_wrap=True) for name in ("answer", "right"))
     table = Table(text, answer, sure, gold, box=None, pad_edge=False, header_style="bold", expand=True)
     for item in report.mistakes[:MISTAKES_SHOWN]:
-        right = printable(", ".join(item.gold) or "(none)")
-        table.add_row(printable(item.text or item.id), printable(item.given), f"{item.confidence:.4f}", right)
+        right = plain(", ".join(item.gold) or "(none)")
+        table.add_row(plain(item.text or item.id), plain(item.given), f"{item.confidence:.4f}", right)
     console.print(table)
-
-
-def printable(text: str) -> Text:
-    """Text of a record as a terminal may have it: no markup, no control characters."""
-    return Text("".join(character if character.isprintable() else "·" for character in text))
 
 
 def _table(first: Column | str, *others: Column | str) -> Table:

@@ -106,7 +106,8 @@ def run_job(
         share = failed / summary.records
         raise TooManyFailuresError(
             f"{failed} of {summary.records} records failed ({share:.1%}), max_failure_ratio is "
-            f"{job.max_failure_ratio:.1%}. See {summary.failures_path}."
+            f"{job.max_failure_ratio:.1%}. See {summary.failures_path}.",
+            summary,
         )
     return summary
 

@@ -8,11 +8,11 @@ from typing import Any
 import orjson
 import pyarrow.parquet as pq
 from rich.table import Column, Table
-from rich.text import Text
 
 from pipelines.job import Job
 from pipelines.storage import open_file
 from pipelines.write import ours
+from runners.console import plain
 
 
 def preview(job: Job, count: int) -> Table:
@@ -23,8 +23,7 @@ def preview(job: Job, count: int) -> Table:
         labels = [row["label"]] if row["labels"] is None else [item["label"] for item in row["labels"]]
         confidence = "" if row["confidence"] is None else f"{row['confidence']:.2f}"
         text = " ".join(str(row.get(column, "")).split())
-        # Text, not str: what stands in a record is not markup.
-        table.add_row(Text(row["id"]), Text(text), Text(", ".join(filter(None, labels))), confidence)
+        table.add_row(plain(row["id"]), plain(text), plain(", ".join(filter(None, labels))), confidence)
     return table
 
 

@@ -9,8 +9,8 @@ import typer
 from rich.table import Table
 
 from classer_core.errors import ClasserError, JobError
+from classer_core.saved import ClassifierStore, Reference
 from runners.console import EXIT_WRONG_JOB, JobFile, Overrides, drop_noise, err, out, stop_wrong_job
-from runners.evaluate import GoldFile
 
 if TYPE_CHECKING:
     from classer_core.learning import Lesson
@@ -22,7 +22,10 @@ EXIT_NOT_BETTER = 4
 def tune(
     job_file: JobFile,
     save: Annotated[str, typer.Option(metavar="NAME", help="What the classifier is saved as, in the job's folder.")],
-    gold: GoldFile | None = None,
+    gold: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="CSV, NDJSON or Parquet: records with labels, or ids with labels."),
+    ] = None,
     gold_column: Annotated[str, typer.Option(metavar="NAME", help="The column of the right labels.")] = "label",
     sample: Annotated[int, typer.Option(min=50, metavar="N", help="Texts of the source to learn from.")] = 10_000,
     overrides: Overrides = None,
@@ -36,14 +39,13 @@ def tune(
     drop_noise()
     try:
         job = load_job(job_file, overrides or [])
+        Reference.parse(save)
         with err.status("learning"):
             lesson = _lesson(job, job_file, gold, gold_column, sample)
         _show(lesson)
         if lesson.objection is not None:
             err.print(f"not saved: {lesson.objection}", style="red", markup=False, soft_wrap=True)
             raise typer.Exit(EXIT_NOT_BETTER)
-        from classer_core.saved import ClassifierStore
-
         saved = ClassifierStore(job.classifiers).save(save, lesson.classifier)
     except JobError as error:
         stop_wrong_job(error)

@@ -104,7 +104,7 @@ class Fetcher:
     def _from_path(self, path: str, place: str) -> bytes:
         if "\x00" in path or len(path) > 4_096:
             raise RecordError(FailureCode.URL_INVALID, f"{place}: neither URL, base64 nor path: {shown(path)}", place)
-        real = Path(os.path.realpath(_local(path, self._rules)))
+        real = Path(os.path.realpath(Path(self._rules.folder) / path))
         if not any(real.is_relative_to(root) for root in self._roots):
             raise self._outside(shown(path), place)
         try:

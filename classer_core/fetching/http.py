@@ -68,12 +68,12 @@ class HttpFetcher:
                 status, headers, data = await self._follow(url, place)
             except AddressRefusedError as error:
                 raise _refused(url, place, str(error)) from error
+            except ValueError as error:  # hosts that no name server can be asked for, redirects to what is no URL
+                raise RecordError(FailureCode.URL_INVALID, f"{place}: not a URL: {redacted(url)}", place) from error
             except (aiohttp.ClientError, ConnectionError, socket.gaierror) as error:
                 refused = _cause(error, AddressRefusedError)
                 if refused is not None:
                     raise _refused(url, place, str(refused)) from error
-                if isinstance(error, aiohttp.InvalidURL):
-                    raise RecordError(FailureCode.URL_INVALID, f"{place}: not a URL: {redacted(url)}", place) from error
                 if attempt == ATTEMPTS:
                     raise _failed(url, place, f"{type(error).__name__} {_reason(error)}") from error
             else:

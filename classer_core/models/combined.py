@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -39,7 +40,7 @@ class CombinedModel:
 
         `strongest` of the scores is the position of the page that weighed most.
         """
-        self._read_pictures(contents)
+        contents = self._read_pictures(contents)
         parts = [[n for n, page in enumerate(content.pages) if page.text.strip()] for content in contents]
         with_text = [n for n, positions in enumerate(parts) if positions]
         texts = [[contents[n].pages[position].text for position in parts[n]] for n in with_text]
@@ -61,14 +62,18 @@ class CombinedModel:
     def _score_texts(self, texts: list[list[str]], classifiers: list[Classifier]) -> Sequence[Scores | RecordError]:
         return self.text.score(texts, classifiers) if texts else []
 
-    def _read_pictures(self, contents: Sequence[Content]) -> None:
-        """Adds what is written in pictures to the text of their pages."""
-        pages = [page for content in contents for page in content.pages if page.pixels is not None]
-        if self.visual is None or not pages:
-            return
-        pictures = [page.pixels for page in pages if page.pixels is not None]
-        for page, text in zip(pages, self.visual.read(pictures), strict=True):
-            page.text = f"{page.text}\n{text}" if page.text.strip() else text
+    def _read_pictures(self, contents: Sequence[Content]) -> Sequence[Content]:
+        """The contents with what is written in pictures added to the text of their pages."""
+        pictures = [page.pixels for content in contents for page in content.pages if page.pixels is not None]
+        if self.visual is None or not pictures:
+            return contents
+        written = iter(self.visual.read(pictures))
+        return [
+            replace(
+                content, pages=[page if page.pixels is None else _with(page, next(written)) for page in content.pages]
+            )
+            for content in contents
+        ]
 
     def _score_pictures(
         self, contents: Sequence[Content], classifiers: Sequence[Classifier]
@@ -95,6 +100,10 @@ class CombinedModel:
             remedy = "set visual_model to embedded, or to an image-text model"
             return RecordError(FailureCode.NEEDS_VISUAL_MODEL, f"it has no text, and visual_model is none: {remedy}")
         return RecordError(FailureCode.DOCUMENT_EMPTY, "there is neither text in it nor anything to look at")
+
+
+def _with(page: Page, written: str) -> Page:
+    return replace(page, text=f"{page.text}\n{written}" if page.text.strip() else written)
 
 
 def _worth_a_look(pages: Sequence[Page]) -> list[int]:

@@ -71,13 +71,12 @@ class EmbeddingModel:
         torch.set_num_threads(threads or hardware.available_cores())
         device = hardware.best_device()
         path = embedded.published_folder() if name == EMBEDDED else name
-        dtype = hardware.best_dtype(device)
         with quiet_loading():
             try:
                 model = SentenceTransformer(
                     str(path),
                     device=device,
-                    model_kwargs={"dtype": torch.float32 if name == EMBEDDED else dtype},
+                    model_kwargs={"dtype": torch.float32},
                     local_files_only=Path(path).is_dir(),
                 )
             except (OSError, ValueError, KeyError, ImportError, RuntimeError, TypeError, AttributeError) as error:
@@ -86,10 +85,11 @@ class EmbeddingModel:
         if not hasattr(tokenizer, "backend_tokenizer"):
             raise ModelLoadError(_load_message(name, ValueError("it has no fast tokenizer (tokenizer.json)")))
         model.eval()
-        if name != EMBEDDED:
-            return cls(model, name, weights_digest(model)[:12])
-        embedded.add_training(model[0].get_submodule("auto_model"))
-        return cls(model.to(dtype), name, embedded.DIGEST)
+        if name == EMBEDDED:
+            embedded.add_training(model[0].get_submodule("auto_model"))
+        # The digest is of the weights as they are stored: it is the same on every device.
+        digest = embedded.DIGEST if name == EMBEDDED else weights_digest(model)[:12]
+        return cls(model.to(hardware.best_dtype(device)), name, digest)
 
     @property
     def id(self) -> str:

@@ -78,7 +78,7 @@ class NdjsonReader:
 
 def _chunk(rows: list[dict[str, Any]], positions: list[str], columns: Columns, failures: list[Failure]) -> SourceChunk:
     fields = {field: [row.get(column) for row in rows] for field, column in columns.fields.items()}
-    return SourceChunk(positions, fields, fit_columns(rows, columns.passed), failures)
+    return SourceChunk(positions, fields, fit_columns(rows, columns.passed, columns.fields.values()), failures)
 
 
 def _parse(line: bytes | None) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -20,8 +20,13 @@ def infer_schema(rows: Sequence[Mapping[str, Any]]) -> pa.Schema:
     return pa.schema([*fields, pa.field(RESCUED, pa.string())])
 
 
-def fit_columns(rows: Sequence[Mapping[str, Any]], schema: pa.Schema) -> pa.RecordBatch:
-    """Rows in, an Arrow batch of `schema` out; what does not fit is kept in `_rescued_data`, if the schema has it."""
+def fit_columns(
+    rows: Sequence[Mapping[str, Any]], schema: pa.Schema, elsewhere: Collection[str] = ()
+) -> pa.RecordBatch:
+    """Rows in, an Arrow batch of `schema` out; what does not fit is kept in `_rescued_data`, if the schema has it.
+
+    `elsewhere`: columns that are on their way as request fields, and need no rescue.
+    """
     rescued: list[dict[str, Any]] = [{} for _ in rows]
     arrays = {}
     for item in schema:
@@ -30,7 +35,7 @@ def fit_columns(rows: Sequence[Mapping[str, Any]], schema: pa.Schema) -> pa.Reco
         values = [row.get(item.name) for row in rows]
         arrays[item.name] = _array(values, item, rescued)
     if RESCUED in schema.names:
-        known = set(schema.names) - {RESCUED}
+        known = {*schema.names, *elsewhere} - {RESCUED}
         for row, kept in zip(rows, rescued, strict=True):
             if not row.keys() <= known:
                 kept.update((name, value) for name, value in row.items() if name not in known)

@@ -39,6 +39,8 @@ class Answers(BaseHTTPRequestHandler):
         times = server.asked.count(self.path)
         if self.path.startswith("/redirect/"):
             return self._send(302, b"", Location=self.path.removeprefix("/redirect/"))
+        if self.path == "/lost":
+            return self._send(302, b"", Location="http://[foo")
         if self.path == "/flaky" and times < 3:
             return self._send(503, b"")
         if self.path.startswith("/status/"):
@@ -150,6 +152,10 @@ HOSTILE = [
     "/etc/passwd",
     "../../../../etc/passwd",
     "~/.ssh/id_rsa",
+    "~nobody-of-that-name/x",
+    "https://example..com/x",
+    f"https://{'x' * 70}.example/x",
+    "https://[foo/x",
     "\\\\127.0.0.1\\share",
     "",
 ]
@@ -192,6 +198,7 @@ def test_a_redirect_is_checked_like_the_first_url(server: Server) -> None:
     )
     assert fetch(f"http://{here}/redirect/file:///etc/passwd", listed()) == FailureCode.SCHEME_NOT_ALLOWED
     assert fetch(f"http://{here}/redirect//ok", listed()) == CONTENT
+    assert fetch(f"http://{here}/lost", listed()) == FailureCode.URL_INVALID
     assert fetch(f"http://{here}/redirect/" * 9 + "x", listed()) == FailureCode.FETCH_FAILED
     assert "/in" not in server.asked
 

@@ -55,7 +55,7 @@ def test_what_was_learned_answers_and_survives_saving(model: EmbeddingModel) -> 
     answers = classify(model, texts[:30], kept)
     assert [a.label for a in answers if isinstance(a, Result)] == [kind for _, kind in rows[:30]]
     # The order of the labels changes nothing.
-    turned = dataclasses.replace(kept, labels=tuple(reversed(kept.labels)))
+    turned = Classifier.of(list(reversed(kept.labels)), learned=learned.to_mapping())
     assert turned.name == kept.name
     confidences = [
         [a.confidence for a in found if isinstance(a, Result)]

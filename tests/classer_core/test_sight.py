@@ -90,3 +90,13 @@ def traffic_light() -> Image.Image:
     for number, colour in enumerate([(250, 40, 30), (90, 70, 10), (10, 80, 30)]):
         pen.ellipse((125, 45 + 58 * number, 175, 95 + 58 * number), colour)
     return picture
+
+
+def test_a_neighbour_that_breaks_the_model_changes_no_answer(engine: Engine) -> None:
+    """Pictures are read again when halves are tried, and what was read before is not read twice."""
+    scan = Record("scan", "", KINDS, attachments=(file(make.scan(make.WORDS)),))
+    [alone] = engine.classify([scan])
+    broken = Record("broken", "x", Classifier(()))
+    together, failure = engine.classify([scan, broken])
+    assert isinstance(alone, Result) and isinstance(together, Result) and isinstance(failure, Failure)
+    assert (together.tokens, together.confidence) == (alone.tokens, alone.confidence)
