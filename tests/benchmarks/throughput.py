@@ -34,7 +34,8 @@ from rich.progress import track
 from rich.table import Table
 from sentence_transformers import SentenceTransformer
 
-from classer_core import classify_batch, hardware
+from classer_core import Classifier, Engine, Record, hardware
+from classer_core.engine import load_engine
 from classer_core.models.embedded import published_folder
 from classer_core.models.embedding import BUDGET_TOKENS
 from classer_core.models.windows import Tokenizer
@@ -44,6 +45,11 @@ from runners.options import LOCAL_RUNNER
 
 LABELS = ["world", "sports", "business", "science and technology"]
 ROWS = 1_000
+
+
+def load() -> Engine:
+    """The embedded engine; its models are loaded once."""
+    return load_engine("embedded", "embedded", "fail")
 
 
 def ag_news() -> list[str]:
@@ -92,10 +98,13 @@ def run_inference(texts: list[str]) -> Callable[[], None]:
 
 
 def engine(texts: list[str]) -> Callable[[], None]:
-    """(c)."""
+    """(c): without a cache, so that every round reads."""
+    classifier = Classifier.of(LABELS)
+    records = [Record(str(number), text, classifier) for number, text in enumerate(texts)]
+    loaded = load()
 
     def run() -> None:
-        classify_batch(texts, LABELS)
+        loaded.classify(records)
 
     return run
 
@@ -104,11 +113,12 @@ def whole_job(texts: list[str], folder: Path) -> Callable[[], None]:
     """(d)."""
     source = folder / f"{len(texts)}.ndjson"
     source.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
-    document = {"source": {"format": "ndjson", "path": source.name}, "labels": LABELS, "output": {"path": "rows"}}
+    document = {"source": {"format": "ndjson", "path": source.name}, "labels": LABELS}
+    document |= {"output": {"path": "rows"}, "cache": "none"}
     job = parse_job(document, folder / "job.yaml")
 
     def run() -> None:
-        run_job(job, folder)
+        run_job(job, folder, load=load)  # an engine of its own, which has answered nothing yet
 
     return run
 
