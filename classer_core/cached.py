@@ -173,8 +173,10 @@ class CachedEngine:
                 answers[print_] = future.result()[print_]
         left = [print_ for print_ in theirs if print_ not in answers]
         if left:
-            read = self.engine.answer([records[print_] for print_ in left])
-            answers.update({print_: answer for print_, (answer, _) in zip(left, read, strict=True)})
+            found = self.engine.answer([records[print_] for print_ in left])
+            read = {print_: answer for print_, (answer, _) in zip(left, found, strict=True)}
+            self._keep(read, [], answers)
+            answers.update(read)
         return answers
 
 

@@ -166,26 +166,28 @@ def load_job(path: str | Path, overrides: Sequence[str] = ()) -> Job:
     """
     file = Path(path)
     try:
-        document = yaml.load(file.read_text(encoding="utf-8"), _UniqueKeys)
+        text = file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         remedy = "Give the path of a job file; configs/demo.yaml is one."
         raise JobError([Problem(str(file), "", f"can't be read: {error}", remedy)]) from error
-    except yaml.YAMLError as error:
-        raise JobError([Problem(str(file), "", f"is not YAML: {error}", "Correct the line named above.")]) from error
-    if not isinstance(document, dict):
-        raise JobError([Problem(str(file), shown(document), "is not a mapping", "A job starts with `source:`.")])
-    apply_overrides(document, overrides)
-    return parse_job(document, file)
+    return parse_job(document_of(text, str(file), overrides), file)
 
 
-def apply_overrides(document: dict[str, Any], overrides: Sequence[str]) -> None:
-    """Sets `dotted.key=value` in a job's mapping.
+def document_of(text: str, place: str, overrides: Sequence[str] = ()) -> dict[str, Any]:
+    """A job file's text and `dotted.key=value` overrides in, the job's mapping out.
 
     Raises:
-        JobError: one of them is not of this form.
+        JobError: it is not YAML or no mapping, or one of the overrides is not of this form.
     """
+    try:
+        document = yaml.load(text, _UniqueKeys)
+    except yaml.YAMLError as error:
+        raise JobError([Problem(place, "", f"is not YAML: {error}", "Correct the line named above.")]) from error
+    if not isinstance(document, dict):
+        raise JobError([Problem(place, shown(document), "is not a mapping", "A job starts with `source:`.")])
     for override in overrides:
         _apply(document, override)
+    return document
 
 
 def parse_job(document: Mapping[str, Any], file: Path) -> Job:

@@ -139,7 +139,7 @@ class ExpandDocuments(beam.PTransform[Any, Any]):
 
     Args:
         allow_paths: folders in which files may lie.
-        allow_hosts: where URLs may lead; any public host if there are none.
+        allow_hosts: hosts that URLs may lead to whatever their address is; public ones they always may.
         allow_http: whether URLs may be without TLS.
         page_overflow: `fail` or `truncate` documents that have too many pages.
         error_handling: where the failures go.

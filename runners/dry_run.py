@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,7 +15,7 @@ from pipelines.graph import build
 from pipelines.job import Job
 from pipelines.read import source_columns
 from pipelines.readers import Columns
-from runners.local import cache_url, load_share, run_name
+from runners.local import loader, run_name
 from runners.options import launch_options
 
 ELSEWHERE = re.compile(r"^[a-z0-9]+://")
@@ -50,9 +49,7 @@ def dry_run(job: Job, folder: Path, runner: str, beam_args: Sequence[str] = ()) 
         args += ["--dry_run=True", "--no_auth"]
     launch = launch_options(runner, args)
     pipeline = beam.Pipeline(options=launch.options)
-    cache = cache_url(job, runner)
-    load = partial(load_share, cache, job.model, job.visual_model, job.page_overflow, launch.at_once)
-    build(pipeline, job, _columns(job), run_name(), str(folder), load)
+    build(pipeline, job, _columns(job), run_name(), str(folder), loader(job, runner, launch.at_once))
     if runner == "dataflow":
         pipeline.run()
         proto = pipeline.runner.proto_pipeline

@@ -86,12 +86,10 @@ def run_job(
         message = str(error).rstrip(".")
         raise JobError([Problem("--runner", shown(runner), message, "Without it a job runs here.")]) from error
     columns = source_columns(job)
-    cache = cache_url(job, runner)
     if load is not None:
-        load_cached: Callable[[], CachedEngine] = partial(with_cache, cache, load)
+        load_cached: Callable[[], CachedEngine] = partial(with_cache, cache_url(job, runner), load)
     else:
-        models = (job.model, job.visual_model, job.page_overflow)
-        load_cached = partial(load_share, cache, *models, launch.at_once)
+        load_cached = loader(job, runner, launch.at_once)
         if runner == "local":
             load_cached()  # errors come before any record is read; the worker, in this process, gets the same engine
     start = time.perf_counter()
@@ -122,6 +120,11 @@ def cache_url(job: Job, runner: str = "local") -> str:
     if isinstance(job.cache, str):
         return job.cache
     return default_cache_url() if runner == "local" else NO_CACHE
+
+
+def loader(job: Job, runner: str, at_once: int) -> Callable[[], CachedEngine]:
+    """What loads a job's engine on a worker whose machine classifies so many bundles at once."""
+    return partial(load_share, cache_url(job, runner), job.model, job.visual_model, job.page_overflow, at_once)
 
 
 def load_share(cache: str, model: str, visual_model: str, page_overflow: str, at_once: int) -> CachedEngine:

@@ -88,7 +88,7 @@ def evaluate(
         )
         for place, label in enumerate(answers.labels)
     ]
-    calibration = calibrate(answers)
+    calibration = calibrate(answers.confidence, answers.correct)
     return Report(
         rows=rows,
         mode=_mode(answers),

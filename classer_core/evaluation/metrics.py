@@ -110,13 +110,16 @@ def resampled_sums(sums: Any, resamples: int = RESAMPLES, seed: int = SEED) -> F
     return np.concatenate(totals)
 
 
-def calibrate(answers: Answers) -> Calibration:
-    """All answers in bins (0, 1/15], (1/15, 2/15], ..., by confidence; empty bins hold zeros."""
-    place = np.clip(np.ceil(answers.confidence * BINS).astype(np.int64) - 1, 0, BINS - 1)
+def calibrate(confidence: Floats, correct: Any) -> Calibration:
+    """Answers, by how sure they were and whether they were right, in bins (0, 1/15], (1/15, 2/15], ...
+
+    Empty bins hold zeros.
+    """
+    place = np.clip(np.ceil(confidence * BINS).astype(np.int64) - 1, 0, BINS - 1)
     count = np.bincount(place, minlength=BINS)
     filled = np.maximum(count, 1)
-    confidence = np.bincount(place, answers.confidence, BINS) / filled
-    return Calibration(count, confidence, np.bincount(place, answers.correct, BINS) / filled)
+    mean = np.bincount(place, confidence, BINS) / filled
+    return Calibration(count, mean, np.bincount(place, correct, BINS) / filled)
 
 
 def coverage_curve(answers: Answers) -> Curve:

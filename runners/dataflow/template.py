@@ -9,10 +9,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
 from apache_beam.io.filesystems import FileSystems
 
-from pipelines.job import Job, apply_overrides, parse_job
+from pipelines.job import Job, document_of, parse_job
 
 METADATA = Path(__file__).parent / "metadata.json"
 
@@ -39,10 +38,10 @@ def read_job(arguments: Sequence[str]) -> tuple[Job, list[str]]:
         parser.add_argument(f"--{parameter['name']}", required=not parameter["isOptional"])
     given, beam_args = parser.parse_known_args(arguments)
     with FileSystems.open(given.job) as file:
-        document = yaml.safe_load(file.read().decode())
+        text = file.read().decode()
     values = {name: value for name, value in vars(given).items() if value is not None and name != "job"}
-    apply_overrides(document, [f"{job_key(name)}={value}" for name, value in values.items()])
-    return parse_job(document, Path("/") / given.job.rpartition("/")[2]), beam_args
+    overrides = [f"{job_key(name)}={value}" for name, value in values.items()]
+    return parse_job(document_of(text, given.job, overrides), Path("/") / given.job.rpartition("/")[2]), beam_args
 
 
 def main() -> None:

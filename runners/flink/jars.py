@@ -33,7 +33,7 @@ def flink_jars() -> list[Path]:
     return jars
 
 
-def job_server_jar() -> Path:
+def built_job_server_jar() -> Path:
     """Beam's Flink job server as one jar, built by Maven from job-server/pom.xml once and then kept.
 
     Raises:
@@ -57,4 +57,4 @@ def job_server_jar() -> Path:
 
 
 if __name__ == "__main__":
-    print(job_server_jar())
+    print(built_job_server_jar())

@@ -20,9 +20,10 @@ from rich.console import Console
 from rich.table import Table
 
 from classer_core.calibration import FITTED, Calibration
+from classer_core.evaluation.metrics import calibrate
 from classer_core.heads import CORPUS_PRIOR_SHARPNESS, Floats, Head, fit_corpus, fit_examples, softmax
 from classer_core.models import EMBEDDED
-from tests.benchmarks.sets import SHOTS, LabelledSet, Remembering, calibration_error, english
+from tests.benchmarks.sets import SHOTS, LabelledSet, Remembering, english
 
 SHARPNESSES = np.geomspace(4, 60, 80)
 FACTORS = np.geomspace(0.3, 6, 60)
@@ -124,7 +125,7 @@ def crossfitted(sets: Sequence[Observed]) -> dict[str, tuple[float, float]]:
 
 def error(logits: Floats, gold: np.ndarray[tuple[int, ...], np.dtype[np.int64]]) -> float:
     """Expected calibration error of the best labels."""
-    return calibration_error(softmax(logits).max(axis=1), logits.argmax(axis=1) == gold)
+    return calibrate(softmax(logits).max(axis=1), logits.argmax(axis=1) == gold).expected_error
 
 
 def main(name: str) -> None:

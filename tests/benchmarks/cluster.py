@@ -17,7 +17,7 @@ from classer_core.engine import load_engine
 from classer_core.hardware import available_cores
 from pipelines.job import parse_job
 from runners.flink.cluster import Cluster
-from runners.flink.jars import job_server_jar
+from runners.flink.jars import built_job_server_jar
 from runners.local import run_job
 
 SMALL, LARGE = 2_000, 12_000
@@ -28,7 +28,7 @@ TEXT = "I was charged twice for the same month, and the page that should show my
 
 def main() -> None:
     """Prints the table of tests/benchmarks/README.md."""
-    jar = f"--flink_job_server_jar={job_server_jar()}"
+    jar = f"--flink_job_server_jar={built_job_server_jar()}"
     threads = available_cores()
     with tempfile.TemporaryDirectory() as name, Cluster(task_managers=2, slots=1) as cluster:
         folder = Path(name)

@@ -24,6 +24,7 @@ from rich.console import Console
 from rich.table import Table
 
 from classer_core import Classifier, Engine, Record, Result, load_model
+from classer_core.evaluation.metrics import calibrate
 from classer_core.heads import Floats, softmax
 from classer_core.learning import learn
 from classer_core.models import EMBEDDED
@@ -34,7 +35,6 @@ from tests.benchmarks.sets import (
     SHOTS,
     LabelledSet,
     Remembering,
-    calibration_error,
     english,
 )
 
@@ -81,7 +81,7 @@ def quality(model: Remembering, labelled: LabelledSet) -> Quality:
 
 def error(logits: Floats, gold: npt.NDArray[np.int64]) -> float:
     """Expected calibration error of the best labels."""
-    return calibration_error(softmax(logits).max(axis=1), logits.argmax(axis=1) == gold)
+    return calibrate(softmax(logits).max(axis=1), logits.argmax(axis=1) == gold).expected_error
 
 
 def print_english(model: Remembering, console: Console) -> None:

@@ -21,7 +21,6 @@ from classer_core.training.evaluate import MAX_ROWS, OTHER_LANGUAGES, SEEN
 
 MULTI_LABEL = "moderation_multilabel"
 SHOTS = 8
-BINS = 15
 
 
 @dataclass(frozen=True)
@@ -108,13 +107,3 @@ def english() -> Iterator[LabelledSet]:
     for folder in folders:
         if folder.is_dir() and folder.name not in (*OTHER_LANGUAGES, MULTI_LABEL):
             yield LabelledSet(folder.name)
-
-
-def calibration_error(confidences: npt.NDArray[np.float64], right: npt.NDArray[np.bool_]) -> float:
-    """Expected calibration error, 15 equal bins."""
-    bins = np.minimum((confidences * BINS).astype(int), BINS - 1)
-    gaps = [
-        abs(confidences[bins == number].mean() - right[bins == number].mean()) * (bins == number).mean()
-        for number in np.unique(bins)
-    ]
-    return float(sum(gaps))

@@ -20,7 +20,7 @@ from classer_core import Engine
 from classer_core.engine import load_engine
 from pipelines.job import Job, parse_job
 from runners.flink.cluster import Cluster, free_port
-from runners.flink.jars import job_server_jar
+from runners.flink.jars import built_job_server_jar
 from runners.local import RunSummary, run_job
 from tests import fakes
 from tests.runners import slow
@@ -37,7 +37,7 @@ JOB_SECONDS = 180
 
 @pytest.fixture(scope="module")
 def jar() -> str:
-    return str(job_server_jar())
+    return str(built_job_server_jar())
 
 
 @pytest.fixture(scope="module")

@@ -66,7 +66,7 @@ def test_confusions_of_several_labels() -> None:
 
 def test_calibration_error_by_hand() -> None:
     answers = Answers.single(["a", "b"], ["a", "a", "a", "b"], ["a", "b", "a", "b"], np.array([0.9, 0.9, 0.6, 1.0]))
-    found = calibrate(answers)
+    found = calibrate(answers.confidence, answers.correct)
     assert found.count.tolist() == [0] * 8 + [1, 0, 0, 0, 0, 2, 1]
     assert found.expected_error == pytest.approx((0.4 + 2 * 0.4 + 0) / 4)
 
