@@ -17,9 +17,10 @@ from classer_core.classifiers import is_clean, shown
 from classer_core.errors import JobError, Problem
 from classer_core.records import REQUEST_FIELDS
 from pipelines.chunks import Chunk, SourceChunk
-from pipelines.job import Job, Source
+from pipelines.job import Job
 from pipelines.read import CONTENT_FIELDS, display_name
 from pipelines.readers import Columns, Part, is_damage, reader_for
+from pipelines.sections import FileSource
 from pipelines.storage import find_files, is_compressed, open_file
 
 FORMATS = {
@@ -42,7 +43,7 @@ class Gold:
     file, `without` those without a label, `unreadable` those that are no rows.
     """
 
-    source: Source | None
+    source: FileSource | None
     labels: dict[str, tuple[str, ...]] = field(default_factory=dict)
     rows: int = 0
     without: int = 0
@@ -184,7 +185,7 @@ def _first_of_each(problems: Sequence[Problem]) -> list[Problem]:
     return kinds
 
 
-def _gold_source(job: Job, path: str) -> Source:
+def _gold_source(job: Job, path: str) -> FileSource:
     found = list(find_files([path]))
     if len(found) != 1:
         raise JobError([Problem("--gold", shown(path, 200), "is no file", "Give the path of a file with gold rows.")])
@@ -195,7 +196,7 @@ def _gold_source(job: Job, path: str) -> Source:
         remedy = f"Name it with one of {', '.join(FORMATS)}, compressed or not."
         raise JobError([Problem("--gold", shown(path, 200), "has no ending that tells its format", remedy)])
     delimiter = "\t" if ending[0].lower() == ".tsv" else job.source.delimiter
-    return Source(format=format, path=(found[0],), delimiter=delimiter)
+    return FileSource(format=format, path=(found[0],), delimiter=delimiter)
 
 
 def _request_columns(job: Job, names: Sequence[str], gold_column: str) -> dict[str, str]:

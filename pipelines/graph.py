@@ -64,10 +64,11 @@ def build(
         | "ClassifyRecords" >> ClassifyRecords(load, job.abstention)
         | "Outcomes" >> beam.ParDo(split_outcomes).with_outputs(FAILURES, main="results")
     )
+    failures = job.failures_output
     _ = classified.results | "WriteResults" >> WriteRows(
         job.output.path, job.output.format, output_schema(columns.passed), run
     )
-    _ = classified[FAILURES] | "WriteFailures" >> WriteRows(job.failures_path, job.output.format, FAILURE_SCHEMA, run)
+    _ = classified[FAILURES] | "WriteFailures" >> WriteRows(failures.path, failures.format, FAILURE_SCHEMA, run)
 
 
 class FetchedRecords(beam.PTransform[Any, Any]):

@@ -2,26 +2,34 @@
 
 from __future__ import annotations
 
-import difflib
-import glob
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, field_validator
+from pydantic import BaseModel, Field, PrivateAttr, ValidationError, field_validator, model_validator
 
 from classer_core.abstaining import Abstention
 from classer_core.cache import parse_cache_url
 from classer_core.classifiers import Classifier, shown
-from classer_core.errors import JobError, Problem, RecordError
+from classer_core.errors import JobError, Problem
 from classer_core.fetching.rules import FetchRules, redacted
-from classer_core.records import REQUEST_FIELDS
 from classer_core.requests import CLASSIFIER_FIELDS, RequestParser
 from classer_core.saved import ClassifierStore, SavedClassifiers
+from pipelines.job_checks import URL, problems_of
+from pipelines.sections import (
+    OUTPUTS,
+    SOURCES,
+    UNKNOWN_FORMAT,
+    AnyOutput,
+    AnySource,
+    FileOutput,
+    Section,
+    formats_of,
+    nearest,
+)
 
-_URL = re.compile(r"^[a-z][a-z0-9+.-]*://", re.IGNORECASE)
+SECTIONS = {kind.__name__: kind for kind in (*SOURCES, *OUTPUTS)}
 
 
 class _UniqueKeys(yaml.SafeLoader):
@@ -34,54 +42,11 @@ class _UniqueKeys(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-
-class Source(_Section):
-    """Where records come from. `columns` maps request field -> column of the source.
-
-    Without `columns`, a column named like a request field is that field. With it, only the columns it names are,
-    besides `id` and `text`.
-    """
-
-    format: Literal["ndjson", "csv", "parquet", "documents"]
-    path: Annotated[tuple[str, ...], Field(min_length=1)]
-    columns: dict[str, str] | None = None
-    delimiter: Annotated[str, Field(min_length=1, max_length=1)] = ","  # of CSV
-
-    @field_validator("path", mode="before")
-    @classmethod
-    def _listed(cls, value: Any) -> Any:
-        return (value,) if isinstance(value, str) else tuple(value) if isinstance(value, list) else value
-
-    @field_validator("columns")
-    @classmethod
-    def _known_fields(cls, value: dict[str, str] | None) -> dict[str, str] | None:
-        for name in value or {}:
-            if name not in REQUEST_FIELDS:
-                raise ValueError(f"{name!r} is no request field. {_nearest(name, REQUEST_FIELDS)}")
-        return value
-
-    def column_of(self, field: str) -> str | None:
-        """The column that holds a request field, if the source has one."""
-        if self.columns is None:
-            return field
-        return self.columns.get(field, field if field in ("id", "text") else None)
-
-
-class Output(_Section):
-    """Where results go: a folder of Parquet or NDJSON files."""
-
-    format: Literal["parquet", "ndjson"] = "parquet"
-    path: Annotated[str, Field(min_length=1)]
-
-
-class Job(_Section):
+class Job(Section):
     """A whole job. Any request field set here holds for records that have none of their own."""
 
-    source: Source
-    output: Output
+    source: AnySource
+    output: AnyOutput
     classifier: str | None = None
     classifiers: Annotated[str, Field(min_length=1)] = "classifiers"  # the folder that saved ones are in
     labels: list[str] | None = None
@@ -100,10 +65,10 @@ class Job(_Section):
     model: Annotated[str, Field(min_length=1)] = "embedded"
     visual_model: Annotated[str, Field(min_length=1)] = "embedded"
     page_overflow: Literal["fail", "truncate"] = "fail"
-    allow_paths: list[str] = []
-    allow_hosts: list[str] = []
+    allow_paths: list[str] = Field(default_factory=list)
+    allow_hosts: list[str] = Field(default_factory=list)
     allow_http: bool = False
-    failures: str | None = None
+    failures: AnyOutput | None = None  # a text is a folder; none: beside the output
     passthrough: bool | list[str] = True
     max_failure_ratio: Annotated[float, Field(ge=0, le=1, strict=False)] = 1.0
     _saved: SavedClassifiers | None = PrivateAttr(default=None)
@@ -115,10 +80,22 @@ class Job(_Section):
             parse_cache_url(value)
         return value
 
+    @model_validator(mode="before")
+    @classmethod
+    def _failures_folder(cls, document: Any) -> Any:
+        if isinstance(document, dict) and isinstance(folder := document.get("failures"), str):
+            output = document.get("output")
+            format = output.get("format") if isinstance(output, dict) else None
+            own = {"format": format} if format in formats_of(FileOutput) else {}
+            return {**document, "failures": {"path": folder, **own}}
+        return document
+
     @property
-    def failures_path(self) -> str:
-        """The folder of the failure rows."""
-        return self.failures or self.output.path.rstrip("/") + "-failures"
+    def failures_output(self) -> Any:
+        """Where failure rows go: unless the job says it, a folder beside the one of the results."""
+        if self.failures is None and isinstance(self.output, FileOutput):
+            return self.output.model_copy(update={"path": self.output.path.rstrip("/") + "-failures"})
+        return self.failures
 
     def fetch_rules(self, folder: str) -> FetchRules:
         """What records of this job may reach; their relative paths start at `folder`."""
@@ -207,7 +184,7 @@ def parse_job(document: Mapping[str, Any], file: Path) -> Job:
         message = f"can't be listed: {type(error).__name__}: {error}"
         problem = Problem(f"{file}: classifiers", redacted(job.classifiers), message, "Correct the folder.")
         raise JobError([problem]) from error
-    if problems := [*_classifier_problems(job, file), *_path_problems(job, file), *_conflicts(job, file)]:
+    if problems := problems_of(job, file):
         raise JobError(problems)
     return job
 
@@ -231,11 +208,18 @@ def _apply(document: dict[str, Any], override: str) -> None:
 
 
 def _problem(item: Any, file: Path) -> Problem:
+    """One of pydantic's errors; its location names the class of a section too, which nobody wrote."""
     parts = [str(part) for part in item["loc"]]
+    section: type[BaseModel] = Job
+    if len(parts) > 1 and (kind := SECTIONS.get(parts[1])):
+        section = kind
+        del parts[1]
+    if item["type"] == UNKNOWN_FORMAT:
+        item = {**item, "input": item["input"]["format"]}
+        parts.append("format")
     place = f"{file}: {'.'.join(parts) or '(top)'}"
     if item["type"] == "extra_forbidden":
-        section: type[BaseModel] = {"source": Source, "output": Output}.get(parts[0], Job) if len(parts) > 1 else Job
-        return Problem(place, shown(item["input"]), "is an unknown key", _nearest(parts[-1], section.model_fields))
+        return Problem(place, shown(item["input"]), "is an unknown key", nearest(parts[-1], section.model_fields))
     if item["type"] == "missing":
         return Problem(place, "", "is missing", f"Add `{parts[-1]}:`.")
     message = item["msg"].removeprefix("Value error, ")
@@ -245,71 +229,15 @@ def _problem(item: Any, file: Path) -> Problem:
     return Problem(place, shown_value, message.rstrip("."), "Correct the value.")
 
 
-def _nearest(name: str, known: Any) -> str:
-    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
-    return f"Did you mean {close[0]!r}?" if close else f"Known: {', '.join(known)}."
-
-
 def _with_absolute_paths(job: Job, folder: Path) -> Job:
     def absolute(path: str) -> str:
-        return path if _URL.match(path) else str(folder / Path(path).expanduser())
+        return path if URL.match(path) else str(folder / Path(path).expanduser())
 
-    source = job.source.model_copy(update={"path": tuple(map(absolute, job.source.path))})
-    output = job.output.model_copy(update={"path": absolute(job.output.path)})
-    failures = absolute(job.failures) if job.failures else None
+    source, output = job.source.located(absolute), job.output.located(absolute)
+    failures = job.failures.located(absolute) if job.failures else None
     allowed = [absolute(path) for path in job.allow_paths]
     cache = job.cache
     if isinstance(cache, str) and cache.startswith("sqlite:///"):
         cache = "sqlite:///" + absolute(cache.removeprefix("sqlite:///"))
     changed = {"source": source, "output": output, "failures": failures, "allow_paths": allowed, "cache": cache}
     return job.model_copy(update={**changed, "classifiers": absolute(job.classifiers)})
-
-
-def _classifier_problems(job: Job, file: Path) -> list[Problem]:
-    given = [job.labels, job.classifier, job.source.column_of("labels"), job.source.column_of("classifier")]
-    if not any(value is not None for value in given):
-        message = "labels are missing: neither the job nor a column has them"
-        remedy = "Add `labels:`, `classifier:`, or `source.columns.labels`."
-        return [Problem(f"{file}: labels", "", message, remedy)]
-    try:
-        _ = job.abstention
-        job.request_parser()
-    except RecordError as error:
-        field = error.field or "labels"
-        value = shown(getattr(job, field))
-        return [Problem(f"{file}: {field}", value, error.message, f"Correct `{field}:`.")]
-    return []
-
-
-def _conflicts(job: Job, file: Path) -> list[Problem]:
-    """`cache: false` reads every record again, which is what these keys are there to avoid."""
-    asked = {"dedup": job.dedup == "global", "only": job.only == "stale"}
-    message, remedy = "can't be with cache: false, which reads every record again", "Leave one of them out."
-    return [
-        Problem(f"{file}: {name}", shown(getattr(job, name)), message, remedy)
-        for name, wanted in asked.items()
-        if wanted and job.cache is False
-    ]
-
-
-def _path_problems(job: Job, file: Path) -> list[Problem]:
-    """Local paths only: what lies elsewhere is looked for when the job starts."""
-    problems = []
-    for path in job.source.path:
-        if _URL.match(path):
-            continue
-        found = [Path(match) for match in glob.iglob(path, recursive=True)]  # noqa: PTH207 - absolute patterns
-        if not any(match.is_file() for match in found):
-            remedy = "Relative paths start at the job file's folder."
-            problems.append(Problem(f"{file}: source.path", shown(path, 200), "matches no file", remedy))
-        for folder in (job.output.path, job.failures_path):
-            if any(match.is_relative_to(folder) for match in found):
-                message, remedy = f"matches files of the job's own output {folder}", "Write to another folder."
-                problems.append(Problem(f"{file}: source.path", shown(path, 200), message, remedy))
-    for place, path in (("output.path", job.output.path), ("failures", job.failures_path)):
-        if not _URL.match(path) and Path(path).is_file():
-            problems.append(Problem(f"{file}: {place}", shown(path, 200), "is a file", "Name a folder for the rows."))
-    if Path(job.output.path) == Path(job.failures_path):
-        message = "is the same folder as output.path"
-        problems.append(Problem(f"{file}: failures", shown(job.failures), message, "Name another folder."))
-    return problems

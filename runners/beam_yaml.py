@@ -35,9 +35,10 @@ from classer_core.requests import attachments_of
 from pipelines import transforms
 from pipelines.chunks import SourceChunk, record_json, shown_source
 from pipelines.fetch import RECORDS_AT_ONCE, shared_fetcher
-from pipelines.job import Job, Output, Source
+from pipelines.job import Job
 from pipelines.read import FindFiles, SplitFile, read_part, source_columns
 from pipelines.readers import Columns, Part, reader_for
+from pipelines.sections import FileOutput, FileSource
 from pipelines.transforms import FailedRecord, as_mapping, failed_record, plain
 
 FAILED = "failed"
@@ -70,7 +71,7 @@ class ReadRecords(beam.PTransform[Any, Any]):
         super().__init__()
         given = _clean({"format": format, "path": path, "columns": columns, "delimiter": delimiter})
         # A job needs more than its source; nothing but the source is looked at here.
-        self._job = Job(source=Source(**given), output=Output(path="-"), labels=["-"])
+        self._job = Job(source=FileSource(**given), output=FileOutput(path="-"), labels=["-"])
         self._error_handling = error_handling
 
     def expand(self, pbegin: Any) -> Any:
@@ -94,7 +95,7 @@ class ReadRecords(beam.PTransform[Any, Any]):
 class ReadPartRows(beam.DoFn):
     """(path, part) in, rows out; failures to their own output."""
 
-    def __init__(self, source: Source, columns: Columns) -> None:
+    def __init__(self, source: FileSource, columns: Columns) -> None:
         self._source = source
         self._columns = columns
 

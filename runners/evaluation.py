@@ -19,8 +19,9 @@ from classer_core.errors import JobError, Problem
 from classer_core.evaluation import Answers, Report, Rows, evaluate
 from classer_core.records import RESULT_SCHEMA
 from pipelines.gold import Gold, read_gold
-from pipelines.job import Job, Output
+from pipelines.job import Job
 from pipelines.read import source_columns
+from pipelines.sections import FileOutput
 from runners.local import run_job
 
 DETECTION_THRESHOLD = 0.5
@@ -57,7 +58,7 @@ def evaluate_job(
         trial, text_column = _trial(asked, job.mode, gold, Path(scratch))
         summary = run_job(trial, folder, console=console, load=load, only=frozenset(gold.labels))
         results = _read_results(Path(trial.output.path), text_column)
-        failed_ids = ds.dataset(trial.failures_path, format="parquet").to_table(columns=["id"])["id"].to_pylist()
+        failed_ids = ds.dataset(trial.failures_output.path, format="parquet").to_table(columns=["id"])["id"].to_pylist()
     if not len(results):
         message = f"none of {len(gold.labels):,} rows with a label got an answer: {summary.failures or 'no such ids'}"
         remedy = "Correct them; `classer run` shows failures with their reasons."
@@ -93,7 +94,7 @@ def _trial(job: Job, mode: str | None, gold: Gold, scratch: Path) -> tuple[Job, 
     trial = job.model_copy(
         update={
             "source": gold.source or job.source,
-            "output": Output(path=str(scratch / "results")),
+            "output": FileOutput(path=str(scratch / "results")),
             "failures": None,
             "passthrough": False,
             "max_failure_ratio": 1.0,

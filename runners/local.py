@@ -181,6 +181,6 @@ def _summary(job: Job, result: Any, seconds: float) -> RunSummary:
         seconds=seconds,
         model_ms=model_ms.sum if model_ms else 0,
         chunk_records=distributions.get("chunk_records"),
-        output=job.output.path,
-        failures_path=job.failures_path,
+        output=job.output.place,
+        failures_path=job.failures_output.place,
     )

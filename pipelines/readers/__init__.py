@@ -12,7 +12,7 @@ import pyarrow as pa
 from classer_core.errors import FailureCode
 from classer_core.records import Failure
 from pipelines.chunks import SourceChunk
-from pipelines.job import Source
+from pipelines.sections import FileSource
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Reader(Protocol):
         """The rows of one part."""
 
 
-def reader_for(source: Source) -> Reader:
+def reader_for(source: FileSource) -> Reader:
     """The reader of a source's format."""
     if source.format == "ndjson":
         from pipelines.readers.ndjson import NdjsonReader

@@ -33,13 +33,13 @@ def test_paths_are_relative_to_the_job_file(tmp_path: Path) -> None:
     job = load(tmp_path)
     assert job.source.path == (str(tmp_path / "tickets.ndjson"),)
     assert job.output.path == str(tmp_path / "out/tickets")
-    assert job.failures_path == str(tmp_path / "out/tickets-failures")
+    assert job.failures_output.path == str(tmp_path / "out/tickets-failures")
 
 
 def test_urls_stay_as_they_are(tmp_path: Path) -> None:
     job = load(tmp_path, source={"format": "ndjson", "path": "gs://bucket/*.ndjson"}, failures="s3://other/failures")
     assert job.source.path == ("gs://bucket/*.ndjson",)
-    assert job.failures_path == "s3://other/failures"
+    assert job.failures_output.path == "s3://other/failures"
 
 
 def test_overrides_set_dotted_keys(tmp_path: Path) -> None:
@@ -59,7 +59,7 @@ def test_overrides_set_dotted_keys(tmp_path: Path) -> None:
         ({"source": {**GOOD["source"], "columns": {"txt": "body"}}}, ["'txt' is no request field", "'text'"]),
         (
             {"source": {**GOOD["source"], "format": "xml"}},
-            ["source.format = 'xml'", "'parquet' or 'documents'"],
+            ["source.format = 'xml'", "is none of ndjson, csv, parquet, documents"],
         ),
         ({"source": {**GOOD["source"], "path": "no-such-*.gz"}}, ["source.path", "no-such-*.gz", "matches no file"]),
         ({"labels": None}, ["labels are missing", "source.columns.labels"]),
@@ -70,7 +70,7 @@ def test_overrides_set_dotted_keys(tmp_path: Path) -> None:
         ({"priority": "urgent"}, ["job.yaml: priority = 'urgent'", "'standard' or 'fast'"]),
         ({"mode": "both"}, ["job.yaml: mode = 'both'"]),
         ({"max_failure_ratio": -1}, ["max_failure_ratio = -1"]),
-        ({"failures": "out/tickets"}, ["failures", "same folder as output.path"]),
+        ({"failures": "out/tickets"}, ["failures", "same place as the output"]),
         ({"cache": "postgres://me:hunter2@host/x"}, ["cache = 'postgres://host/x'", "a cache is sqlite:///path"]),
         ({"cache": 7}, ["job.yaml: cache", "= 7"]),
         ({"dedup": "all"}, ["dedup = 'all'", "'worker' or 'global'"]),

@@ -9,7 +9,8 @@ import pytest
 import yaml
 
 from classer_core import JobError
-from pipelines.job import Job, Output, Source
+from pipelines.job import Job
+from pipelines.sections import FileOutput, FileSource
 from runners.dataflow.template import job_key, parameters, read_job
 
 ROOT = Path(__file__).parents[2]
@@ -55,7 +56,7 @@ def test_the_pool_starts_our_worker_without_root() -> None:
 
 def allowed(key: str) -> Any:
     section, _, name = key.rpartition(".")
-    model = {"source": Source, "output": Output}.get(section, Job)
+    model = {"source": FileSource, "output": FileOutput}.get(section, Job)
     return model.model_json_schema()["properties"][name]
 
 

@@ -1,0 +1,76 @@
+"""What is wrong with a job as a whole, beyond its keys and values one by one."""
+
+from __future__ import annotations
+
+import glob
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from classer_core.classifiers import shown
+from classer_core.errors import Problem, RecordError
+from pipelines.sections import FileOutput, FileSource
+
+if TYPE_CHECKING:
+    from pipelines.job import Job
+
+URL = re.compile(r"^[a-z][a-z0-9+.-]*://", re.IGNORECASE)
+
+
+def problems_of(job: Job, file: Path) -> list[Problem]:
+    """Everything that can be known without looking beyond this machine."""
+    return [*_classifier_problems(job, file), *_path_problems(job, file), *_conflicts(job, file)]
+
+
+def _classifier_problems(job: Job, file: Path) -> list[Problem]:
+    given = [job.labels, job.classifier, job.source.column_of("labels"), job.source.column_of("classifier")]
+    if not any(value is not None for value in given):
+        message = "labels are missing: neither the job nor a column has them"
+        remedy = "Add `labels:`, `classifier:`, or `source.columns.labels`."
+        return [Problem(f"{file}: labels", "", message, remedy)]
+    try:
+        _ = job.abstention
+        job.request_parser()
+    except RecordError as error:
+        field = error.field or "labels"
+        value = shown(getattr(job, field))
+        return [Problem(f"{file}: {field}", value, error.message, f"Correct `{field}:`.")]
+    return []
+
+
+def _conflicts(job: Job, file: Path) -> list[Problem]:
+    """`cache: false` reads every record again, which is what these keys are there to avoid."""
+    asked = {"dedup": job.dedup == "global", "only": job.only == "stale"}
+    message, remedy = "can't be with cache: false, which reads every record again", "Leave one of them out."
+    return [
+        Problem(f"{file}: {name}", shown(getattr(job, name)), message, remedy)
+        for name, wanted in asked.items()
+        if wanted and job.cache is False
+    ]
+
+
+def _path_problems(job: Job, file: Path) -> list[Problem]:
+    """Local paths only: what lies elsewhere is looked for when the job starts."""
+    problems = []
+    outputs = {"output": job.output, "failures": job.failures_output}
+    folders = {name: output.path for name, output in outputs.items() if isinstance(output, FileOutput)}
+    for path in job.source.path if isinstance(job.source, FileSource) else ():
+        if URL.match(path):
+            continue
+        found = [Path(match) for match in glob.iglob(path, recursive=True)]  # noqa: PTH207 - absolute patterns
+        if not job.source.is_stream and not any(match.is_file() for match in found):
+            remedy = "Relative paths start at the job file's folder."
+            problems.append(Problem(f"{file}: source.path", shown(path, 200), "matches no file", remedy))
+        for folder in folders.values():
+            if any(match.is_relative_to(folder) for match in found):
+                message, remedy = f"matches files of the job's own output {folder}", "Write to another folder."
+                problems.append(Problem(f"{file}: source.path", shown(path, 200), message, remedy))
+    for name, folder in folders.items():
+        if not URL.match(folder) and Path(folder).is_file():
+            problems.append(Problem(f"{file}: {name}.path", shown(folder, 200), "is a file", "Name a folder."))
+    if job.failures_output is None:
+        problems.append(Problem(f"{file}: failures", "", "is missing", "Say where rows go that fail."))
+    elif job.failures_output == job.output:
+        message = "is the same place as the output's"
+        problems.append(Problem(f"{file}: failures", shown(job.output.place), message, "Name another one."))
+    return problems
