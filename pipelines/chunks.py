@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from classer_core.cached import Known
 from classer_core.errors import RecordError
-from classer_core.fetching.rules import redacted, scheme_of
+from classer_core.fetching.rules import redacted
 from classer_core.records import (
     RESULT_SCHEMA,
     Failure,
@@ -28,6 +28,7 @@ from classer_core.records import (
     results_to_arrow,
 )
 from classer_core.requests import RequestParser
+from classer_core.storage import scheme_of
 
 # Big enough that windows find company of their length, even where nine of ten rows are repeats that nobody reads; small
 # enough for a lively progress bar.

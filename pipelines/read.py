@@ -8,7 +8,6 @@ from typing import Any
 
 import apache_beam as beam
 import pyarrow as pa
-from apache_beam.io import fileio
 
 from classer_core.errors import JobError, Problem
 from classer_core.records import REQUEST_FIELDS
@@ -141,8 +140,7 @@ class FindFiles(beam.PTransform[Any, Any]):
         return (
             pbegin
             | "Patterns" >> beam.Create(list(self._patterns), reshuffle=False)
-            | "Match" >> fileio.MatchAll(fileio.EmptyMatchTreatment.ALLOW)
-            | "Sizes" >> beam.Map(lambda found: (found.path, found.size_in_bytes))
+            | "Match" >> beam.FlatMap(lambda pattern: find_files([pattern]).items())
             | "EachOnce" >> beam.Distinct()
         )
 

@@ -66,6 +66,8 @@ def reader_for(source: FileSource) -> Reader:
 def is_damage(error: Exception) -> bool:
     """Whether an error speaks of the file's content, and not of the storage it lies on."""
     if isinstance(error, OSError):  # pyarrow and gzip raise it without errno for content they can't decode
+        if type(error).__module__.startswith("requests"):  # a storage that is down, through Google's libraries
+            return False
         return error.errno is None or isinstance(error, FileNotFoundError | PermissionError | IsADirectoryError)
     return isinstance(error, EOFError | zlib.error | pa.ArrowException)
 

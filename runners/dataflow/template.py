@@ -9,8 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from apache_beam.io.filesystems import FileSystems
-
+from classer_core.storage import open_reading
 from pipelines.job import Job, document_of, parse_job
 
 METADATA = Path(__file__).parent / "metadata.json"
@@ -37,7 +36,7 @@ def read_job(arguments: Sequence[str]) -> tuple[Job, list[str]]:
     for parameter in parameters():
         parser.add_argument(f"--{parameter['name']}", required=not parameter["isOptional"])
     given, beam_args = parser.parse_known_args(arguments)
-    with FileSystems.open(given.job) as file:
+    with open_reading(given.job) as file:
         text = file.read().decode()
     values = {name: value for name, value in vars(given).items() if value is not None and name != "job"}
     overrides = [f"{job_key(name)}={value}" for name, value in values.items()]
