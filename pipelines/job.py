@@ -16,6 +16,7 @@ from classer_core.errors import JobError, Problem
 from classer_core.fetching.rules import FetchRules, redacted
 from classer_core.requests import CLASSIFIER_FIELDS, RequestParser
 from classer_core.saved import ClassifierStore, SavedClassifiers
+from classer_core.storage_errors import as_problem
 from pipelines.job_checks import URL, problems_of
 from pipelines.sections import (
     OUTPUTS,
@@ -178,12 +179,8 @@ def parse_job(document: Mapping[str, Any], file: Path) -> Job:
     except ValidationError as error:
         raise JobError([_problem(item, file) for item in error.errors()]) from None  # it repeats values, secrets too
     job = _with_absolute_paths(job, file.resolve().parent)
-    try:
+    with as_problem(f"{file}: classifiers", job.classifiers):
         job._saved = ClassifierStore(job.classifiers).list()
-    except (OSError, ValueError, ImportError) as error:
-        message = f"can't be listed: {type(error).__name__}: {error}"
-        problem = Problem(f"{file}: classifiers", redacted(job.classifiers), message, "Correct the folder.")
-        raise JobError([problem]) from error
     if problems := problems_of(job, file):
         raise JobError(problems)
     return job

@@ -11,6 +11,8 @@ import pyarrow as pa
 
 from classer_core.errors import JobError, Problem
 from classer_core.records import REQUEST_FIELDS
+from classer_core.storage import read_start
+from classer_core.storage_errors import as_problem
 from pipelines.chunks import Chunk, SourceChunk, check_requests
 from pipelines.job import Job
 from pipelines.readers import Columns, Part, Reader, file_failure, is_damage, reader_for
@@ -30,25 +32,32 @@ def source_columns(job: Job) -> Columns:
         JobError: no file, no readable file, or a column that the job names is in none of them.
     """
     source = job.source
-    files = find_files(source.path)
+    files: dict[str, int] = {}
+    for pattern in source.path:
+        with as_problem("source.path", pattern):
+            files |= find_files([pattern])
     if not files:
         paths = ", ".join(source.path)
         raise JobError([Problem("source.path", paths, "matches no file", "Correct the path or the pattern.")])
     if source.format == "documents":
+        with as_problem("source.path", first := min(files)):
+            read_start(first, 1)
         return Columns({}, pa.schema([]))
     reader = reader_for(source)
-    schemas, reasons = [], []
-    for path in list(files)[:SCHEMA_FILES]:
+    schemas, problems = [], []
+    for path in sorted(files)[:SCHEMA_FILES]:
         try:
-            with open_file(path) as file:
+            with as_problem("source.path", path), open_file(path) as file:
                 schemas.append(reader.schema(file))
+        except JobError as error:
+            problems += error.problems
         except Exception as error:
             if not is_damage(error):
                 raise
-            reasons.append(f"{path}: {error}")
-    if reasons and not schemas:
-        problem = Problem("source.path", reasons[0], f"can't be read as {source.format}", "Correct source.format.")
-        raise JobError([problem])
+            message = f"can't be read as {source.format}"
+            problems.append(Problem("source.path", f"{path}: {error}", message, "Correct source.format."))
+    if problems and not schemas:
+        raise JobError(problems[:1])
     try:
         schema = pa.unify_schemas(schemas, promote_options="permissive")
     except pa.ArrowException as error:
@@ -176,8 +185,7 @@ class SplitFile(beam.DoFn):
         parts = [Part()]
         if not is_compressed(path):
             try:
-                with open_file(path) as file:
-                    parts = reader_for(self._source).parts(file, size)
+                parts = reader_for(self._source).parts(path, size)
             except Exception as error:
                 if not is_damage(error):
                     raise

@@ -25,6 +25,7 @@ from apache_beam.utils.timestamp import MIN_TIMESTAMP
 from apache_beam.utils.windowed_value import WindowedValue
 
 from classer_core.storage import join, list_folder, move, open_writing, remove, write_whole
+from pipelines.lease import check_held
 
 ROW_GROUP_ROWS = 64 << 10
 ROW_GROUP_BYTES = 64 << 20
@@ -179,6 +180,7 @@ class PublishFiles(beam.DoFn):
 
     def process(self, _: None, temporary: list[str]) -> Iterable[str]:
         """The names of the published files."""
+        check_held(self._folder, self._run)
         success = join(self._folder, "_SUCCESS")
         remove([success])
         if not temporary:  # an empty output is a file without rows, so that readers find the columns

@@ -12,15 +12,16 @@ import typer
 import yaml
 from rich.table import Column, Table
 
-from classer_core.errors import JobError, ModelLoadError, Problem, RecordError, TooManyFailuresError
+from classer_core.errors import AnotherRunError, JobError, ModelLoadError, Problem, RecordError, TooManyFailuresError
 from runners import cache, classifiers, compare, evaluate, tune
 from runners.console import EXIT_WRONG_JOB, JobFile, Overrides, drop_noise, err, out, plain, stop_wrong_job
 
 if TYPE_CHECKING:
     from pipelines.job import Job
-    from runners.local import RunSummary
+    from runners.summary import RunSummary
 
 EXIT_TOO_MANY_FAILURES = 3
+EXIT_ANOTHER_RUN = 5
 
 app = typer.Typer(help="Bulk classification on Apache Beam.", no_args_is_help=True, pretty_exceptions_enable=False)
 app.add_typer(classifiers.app, name="classifiers", no_args_is_help=True)
@@ -42,29 +43,44 @@ def run(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Builds the runner's graph, shows it, runs nothing.")
     ] = False,
+    summary_path: Annotated[
+        str | None, typer.Option("--summary", metavar="FILE", help="Writes what the run did, as JSON: a path or URL.")
+    ] = None,
 ) -> None:
     """Runs a job. Beam's own pipeline options go after `--`.
 
     Exit codes: 0 all rows written (failures are rows too), 2 a wrong job, 3 more failures than max_failure_ratio,
-    1 anything else.
+    5 another run of the job is going, 1 anything else.
     """
-    from pipelines.job import load_job
+    from runners.summary import reported
 
     drop_noise()
+    with reported(summary_path, job_file) as report:
+        report.summary = _run(job_file, overrides or [], runner, context.args, preview, dry_run)
+
+
+def _run(
+    job_file: Path, overrides: list[str], runner: str, beam_args: list[str], preview: int, dry_run: bool
+) -> RunSummary | None:
+    from pipelines.job import load_job
+
     try:
-        _refuse_strays(context.args)
-        job = load_job(job_file, overrides or [])
+        _refuse_strays(beam_args)
+        job = load_job(job_file, overrides)
         if dry_run:
             from runners.dry_run import dry_run as build_graph
 
-            graph = build_graph(job, job_file.resolve().parent, runner, context.args)
+            graph = build_graph(job, job_file.resolve().parent, runner, beam_args)
             print(*graph.steps, *(f"worker image: {image}" for image in graph.images), sep="\n")
-            return
+            return None
         from runners.local import run_job
 
-        summary = run_job(job, job_file.resolve().parent, runner, context.args, err)
+        summary = run_job(job, job_file.resolve().parent, runner, beam_args, err)
     except JobError as error:
         stop_wrong_job(error)
+    except AnotherRunError as error:
+        err.print(str(error), style="red", markup=False, soft_wrap=True)
+        raise typer.Exit(EXIT_ANOTHER_RUN) from error
     except ModelLoadError as error:
         err.print(str(error), style="red", markup=False)
         raise typer.Exit(EXIT_WRONG_JOB) from error
@@ -73,6 +89,7 @@ def run(
         err.print(str(error), style="red", markup=False)
         raise typer.Exit(EXIT_TOO_MANY_FAILURES) from error
     _show_run(job, summary, preview)
+    return summary
 
 
 @app.command()

@@ -5,9 +5,8 @@ from __future__ import annotations
 import secrets
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -23,35 +22,18 @@ from classer_core.classifiers import shown
 from classer_core.engine import Engine
 from classer_core.errors import JobError, Problem, TooManyFailuresError
 from classer_core.hardware import available_cores
+from classer_core.storage import is_url
 from pipelines import progress
 from pipelines.classify import NAMESPACE
 from pipelines.graph import build
 from pipelines.job import Job
+from pipelines.lease import held
 from pipelines.read import source_columns
 from pipelines.readers.parquet import count_rows
 from pipelines.storage import find_files
+from runners.launch_checks import check_folders, folders_of
 from runners.options import launch_options
-
-
-@dataclass(frozen=True)
-class RunSummary:
-    """What a finished run did. `failures` counts by code; `tokens` and `model_ms` are what the model read and took.
-
-    `cached` of the results were not read; `cache_errors` times the cache was in trouble.
-    """
-
-    records: int
-    results: int
-    abstained: int
-    cached: int
-    cache_errors: int
-    failures: dict[str, int]
-    tokens: int
-    seconds: float
-    model_ms: int
-    chunk_records: Any
-    output: str
-    failures_path: str
+from runners.summary import RunSummary
 
 
 def run_job(
@@ -75,7 +57,9 @@ def run_job(
         only: ids of the records to classify; without, all of them.
 
     Raises:
-        JobError: no file, a column that is not there, or no such runner or what it needs.
+        JobError: no file, a column that is not there, a place that can't be read or written, or no such runner or
+            what it needs.
+        AnotherRunError: another run writes the same folder.
         ModelLoadError: the model can't be loaded (local runs: before any record is read).
         TooManyFailuresError: all rows are written, but too many are failures.
     """
@@ -86,6 +70,8 @@ def run_job(
         message = str(error).rstrip(".")
         raise JobError([Problem("--runner", shown(runner), message, "Without it a job runs here.")]) from error
     columns = source_columns(job)
+    run = run_name()
+    check_folders(job, run)
     if load is not None:
         load_cached: Callable[[], CachedEngine] = partial(with_cache, cache_url(job, runner), load)
     else:
@@ -93,12 +79,11 @@ def run_job(
         if runner == "local":
             load_cached()  # errors come before any record is read; the worker, in this process, gets the same engine
     start = time.perf_counter()
-    build(pipeline, job, columns, run_name(), str(folder), load_cached, only)
-    total = _rows_known(job)
-    with _progress_bar(console, total):
+    build(pipeline, job, columns, run, str(folder), load_cached, only)
+    with held(list(folders_of(job).values()), run), _progress_bar(console, job):
         result = pipeline.run()
         result.wait_until_finish()
-    summary = _summary(job, result, time.perf_counter() - start)
+    summary = _summary(job, run, result, time.perf_counter() - start)
     failed = sum(summary.failures.values())
     if failed > job.max_failure_ratio * max(summary.records, 1):
         share = failed / summary.records
@@ -133,12 +118,14 @@ def load_share(cache: str, model: str, visual_model: str, page_overflow: str, at
 
 
 def _rows_known(job: Job) -> int | None:
-    """The number of records, where files tell it without being read."""
-    return count_rows(find_files(job.source.path)) if job.source.format == "parquet" else None
+    """The number of records, where files of this machine tell it without being read."""
+    if job.source.format != "parquet" or any(map(is_url, job.source.path)):
+        return None
+    return count_rows(find_files(job.source.path))
 
 
 @contextmanager
-def _progress_bar(console: Console | None, total: int | None) -> Iterator[None]:
+def _progress_bar(console: Console | None, job: Job) -> Iterator[None]:
     if console is None or not console.is_terminal:
         yield
         return
@@ -147,7 +134,7 @@ def _progress_bar(console: Console | None, total: int | None) -> Iterator[None]:
     stop = threading.Event()
     first, started = progress.done(), time.perf_counter()
     with bar:
-        task = bar.add_task("records", total=total, rate="")
+        task = bar.add_task("records", total=_rows_known(job), rate="")
 
         def follow() -> None:
             while not stop.wait(0.2):
@@ -164,23 +151,29 @@ def _progress_bar(console: Console | None, total: int | None) -> Iterator[None]:
             thread.join()
 
 
-def _summary(job: Job, result: Any, seconds: float) -> RunSummary:
+def _summary(job: Job, run: str, result: Any, seconds: float) -> RunSummary:
     found = result.metrics().query(beam.metrics.MetricsFilter().with_namespace(NAMESPACE))
     counters = {counter.key.metric.name: counter.result for counter in found["counters"]}
     distributions = {item.key.metric.name: item.result for item in found["distributions"]}
-    failures = {name.partition(".")[2]: count for name, count in counters.items() if name.startswith("failures.")}
     model_ms = distributions.get("model_ms")
     return RunSummary(
+        run=run,
         records=counters.get("records", 0),
         results=counters.get("results", 0),
         abstained=counters.get("abstained", 0),
         cached=counters.get("cached", 0),
         cache_errors=counters.get("cache_errors", 0),
-        failures=dict(sorted(failures.items())),
+        failures=_counted(counters, "failures."),
         tokens=counters.get("tokens", 0),
         seconds=seconds,
         model_ms=model_ms.sum if model_ms else 0,
+        classifiers=_counted(counters, "classifier."),
         chunk_records=distributions.get("chunk_records"),
         output=job.output.place,
         failures_path=job.failures_output.place,
     )
+
+
+def _counted(counters: Mapping[str, int], prefix: str) -> dict[str, int]:
+    """Counters whose names begin with `prefix`, by the rest of their names."""
+    return {name.removeprefix(prefix): count for name, count in sorted(counters.items()) if name.startswith(prefix)}

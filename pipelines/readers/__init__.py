@@ -41,7 +41,7 @@ class Reader(Protocol):
     def schema(self, file: BinaryIO) -> pa.Schema:
         """All columns of a file; formats without types are looked at for some thousand rows."""
 
-    def parts(self, file: BinaryIO, size_bytes: int) -> list[Part]:
+    def parts(self, path: str, size_bytes: int) -> list[Part]:
         """How an uncompressed file of `size_bytes` is shared out."""
 
     def read(self, file: BinaryIO, part: Part, columns: Columns, name: str) -> Iterator[SourceChunk]:

@@ -16,6 +16,7 @@ from pipelines.readers import Columns, Part, file_failure, is_damage
 from pipelines.storage import open_file
 
 ROW_GROUPS_PER_PART = 8
+SMALL_BYTES = 4 << 20
 
 
 class ParquetReader:
@@ -25,9 +26,12 @@ class ParquetReader:
         """The file's own schema."""
         return pq.ParquetFile(file).schema_arrow.remove_metadata()
 
-    def parts(self, file: BinaryIO, size_bytes: int) -> list[Part]:
-        """Runs of row groups."""
-        groups = pq.ParquetFile(file).num_row_groups
+    def parts(self, path: str, size_bytes: int) -> list[Part]:
+        """Runs of row groups; a small file is not opened for it."""
+        if size_bytes <= SMALL_BYTES:
+            return [Part()]
+        with open_file(path) as file:
+            groups = pq.ParquetFile(file).num_row_groups
         starts = range(0, max(groups, 1), ROW_GROUPS_PER_PART)
         return [Part(start, min(start + ROW_GROUPS_PER_PART, groups)) for start in starts]
 

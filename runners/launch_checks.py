@@ -1,0 +1,63 @@
+"""What a job writes to, tried before a record is read; what it reads is tried by `source_columns`."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from pathlib import Path
+
+from apache_beam.io.filesystem import FileSystem
+
+from classer_core.errors import JobError, Problem
+from classer_core.fetching.rules import redacted
+from classer_core.storage import is_url, join, list_folder, remove, write_whole
+from classer_core.storage_errors import as_problem
+from pipelines.job import Job
+from pipelines.sections import FileOutput, FileSource
+
+
+def folders_of(job: Job) -> dict[str, str]:
+    """Key of the job -> folder that it writes."""
+    outputs = {"output.path": job.output, "failures": job.failures_output}
+    return {place: output.path for place, output in outputs.items() if isinstance(output, FileOutput)}
+
+
+def check_folders(job: Job, run: str) -> None:
+    """Makes, lists and deletes a file in each folder that a job writes.
+
+    Raises:
+        JobError: with every problem found.
+    """
+    problems: list[Problem] = []
+    for place, folder in folders_of(job).items():
+        try:
+            _refuse_own_output(job, folder)
+            with as_problem(place, folder):
+                _try(folder, run)
+        except JobError as error:
+            problems += error.problems
+    if problems:
+        raise JobError(problems)
+
+
+def _try(folder: str, run: str) -> None:
+    if is_url(folder):
+        list_folder(folder)
+        trial = join(folder, "_temporary", run, "trial")
+        write_whole(trial, b"")
+        remove([trial])
+        return
+    there = next(path for path in (Path(folder), *Path(folder).parents) if path.exists())
+    with tempfile.TemporaryFile(dir=there):  # without a name where that can be: nobody sees it
+        list_folder(folder)
+
+
+def _refuse_own_output(job: Job, folder: str) -> None:
+    """What a job has written must not be among what it reads; local files are looked at when it is checked."""
+    if not isinstance(job.source, FileSource) or not is_url(folder):
+        return
+    written = join(folder, f"part-00000-of-00001-run.{job.output.format}")
+    for pattern in job.source.path:
+        if re.match(FileSystem.translate_pattern(pattern), written):
+            message = f"matches files of the job's own output {redacted(folder)}"
+            raise JobError([Problem("source.path", redacted(pattern), message, "Write to another folder.")])
