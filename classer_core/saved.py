@@ -17,12 +17,13 @@ import yaml
 from classer_core.classifiers import Classifier, shown
 from classer_core.errors import FailureCode, RecordError
 from classer_core.fetching.rules import redacted
-from classer_core.storage import join, list_folder, open_reading, write_new
+from classer_core.storage import join, list_folder, read_start, write_new
 
 # No slash and no dot: a name can be no path. Lower case: some filesystems know no other difference.
 _REFERENCE = re.compile(r"(?P<name>[a-z0-9][a-z0-9_-]{0,63})(@v(?P<version>[1-9]\d{0,8}))?")
 _FILE = re.compile(r"([a-z0-9][a-z0-9_-]{0,63})@v([1-9]\d{0,8})\.yaml")
 NAMES_SHOWN = 20
+MAX_BYTES = 64 << 20  # a tuned one holds vectors
 
 
 @dataclass(frozen=True)
@@ -165,8 +166,7 @@ def _load(url: str, reference: str) -> Classifier:
 
 def _read(url: str, reference: str) -> str:
     try:
-        with open_reading(join(url, f"{reference}.yaml")) as file:
-            return file.read().decode()
+        return read_start(join(url, f"{reference}.yaml"), MAX_BYTES).decode()
     except (FileNotFoundError, UnicodeDecodeError) as error:
         raise _wrong(f"{reference} in {redacted(url)} can't be read: {error}") from error
 

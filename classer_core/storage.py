@@ -5,6 +5,7 @@ Credentials and endpoints are the libraries' own: Google's default credentials a
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import re
@@ -73,15 +74,11 @@ def list_prefix(prefix: str) -> Iterator[Found]:
     Raises:
         FileNotFoundError: there is no such bucket.
     """
-    files, path = _open_filesystem(prefix)
-    parent, _, name = path.rpartition("/")
-    if not parent:  # a bucket
-        parent, name = path, ""
-    found = files.find(parent, detail=True, prefix=name)
-    if not found and "/" not in parent.strip("/"):
-        files.ls(parent)  # an empty bucket is fine, one that is not there is not
-    for item in found.values():
-        if item["type"] == "file" and not item["name"].endswith("/"):
+    folder, _, name = prefix.rpartition("/")
+    files, path = _open_filesystem(folder)
+    for item in files.find(path, detail=True, prefix=name).values():
+        # Some tools make an empty object with a slash at its end for a folder.
+        if item["type"] == "file" and not item["name"].endswith("/") and item["name"].startswith(f"{path}/{name}"):
             yield _found(prefix, item)
 
 
@@ -159,16 +156,16 @@ def move(moves: Iterable[tuple[str, str]]) -> None:
 
 
 def remove(paths: Iterable[str]) -> None:
-    """Deletes files and whole folders, many at a time; what is gone already is fine."""
-    doomed: list[str] = []
-    for path in paths:
-        if is_url(path):
-            doomed += [found.path for found in list_prefix(path.rstrip("/") + "/")] or [path]
-        elif Path(path).is_dir():
-            shutil.rmtree(path)
-        else:
-            Path(path).unlink(missing_ok=True)
-    _at_once(_remove_object, doomed)
+    """Deletes files, many at a time; what is gone already is fine."""
+    _at_once(_remove, paths)
+
+
+def remove_folder(folder: str) -> None:
+    """Deletes a folder with all that is in it; gone already is fine."""
+    if is_url(folder):
+        remove(found.path for found in list_prefix(folder.rstrip("/") + "/"))
+    else:
+        shutil.rmtree(folder, ignore_errors=not Path(folder).exists())
 
 
 def status_of(error: BaseException | None) -> int | None:
@@ -196,15 +193,16 @@ def _move(paths: tuple[str, str]) -> None:
     except FileNotFoundError:
         if not files.isfile(new):
             raise
-    _remove_object(source)
+    _remove(source)
 
 
-def _remove_object(url: str) -> None:
-    files, path = _open_filesystem(url)
-    try:
-        files.rm_file(path)
-    except FileNotFoundError:
+def _remove(path: str) -> None:
+    if not is_url(path):
+        Path(path).unlink(missing_ok=True)
         return
+    files, path = _open_filesystem(path)
+    with contextlib.suppress(FileNotFoundError):
+        files.rm_file(path)
 
 
 def _at_once(function: Callable[[Any], None], items: Iterable[Any]) -> None:

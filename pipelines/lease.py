@@ -22,7 +22,7 @@ from typing import Self
 
 from classer_core.errors import AnotherRunError
 from classer_core.fetching.rules import redacted
-from classer_core.storage import join, open_reading, remove, write_new, write_whole
+from classer_core.storage import join, read_start, remove, write_new, write_whole
 
 log = logging.getLogger(__name__)
 
@@ -30,6 +30,7 @@ RUNNING, TAKING_OVER = "_running", "_running.next"
 BEAT_S = 30.0
 STALE_S = 300.0
 TRIES = 5
+MAX_BYTES = 64 << 10
 
 
 @dataclass(frozen=True)
@@ -55,8 +56,7 @@ class Holder:
     def read(cls, path: str) -> Self | None:
         """The holder that a file names; None if it is not there. What is no holder's file names one that is dead."""
         try:
-            with open_reading(path) as file:
-                found = json.loads(file.read())
+            found = json.loads(read_start(path, MAX_BYTES))
             return cls(**{field.name: found[field.name] for field in fields(cls)})
         except FileNotFoundError:
             return None

@@ -24,7 +24,7 @@ from apache_beam.transforms.window import GlobalWindow
 from apache_beam.utils.timestamp import MIN_TIMESTAMP
 from apache_beam.utils.windowed_value import WindowedValue
 
-from classer_core.storage import join, list_folder, move, open_writing, remove, write_whole
+from classer_core.storage import join, list_folder, move, open_writing, remove, remove_folder, write_whole
 from pipelines.lease import check_held
 
 ROW_GROUP_ROWS = 64 << 10
@@ -189,7 +189,7 @@ class PublishFiles(beam.DoFn):
         names = [f"part-{index:05d}-of-{total:05d}-{self._run}.{self._format}" for index in range(total)]
         move((source, join(self._folder, name)) for source, name in zip(sorted(temporary), names, strict=True))
         remove([path for path in ours(self._folder) if name_of(path) not in names])
-        remove([join(self._folder, "_temporary")])
+        remove_folder(join(self._folder, "_temporary"))
         write_whole(success, self._run.encode())
         yield from names
 
