@@ -13,12 +13,15 @@ import secrets
 import shutil
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
+from io import BytesIO
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, cast
 
 _SCHEME = re.compile(r"^([a-zA-Z][a-zA-Z0-9+.-]*):(?=//|[^/\\])")
 # What is read or written by one request, and how many requests are under way at once.
 BLOCK_BYTES = 8 << 20
+SMALL_BYTES = 1 << 20
 AT_ONCE = 32
 _OPTIONS: dict[str, dict[str, Any]] = {
     "s3": {"config_kwargs": {"max_pool_connections": AT_ONCE}, "default_block_size": BLOCK_BYTES},
@@ -91,9 +94,12 @@ def exists(path: str) -> bool:
 
 
 def open_reading(path: str) -> BinaryIO:
-    """A file, open for reading as it is; seeking is cheap."""
+    """A file, open for reading as it is; a small one is one request."""
     if not is_url(path):
         return Path(path).open("rb")
+    first = read_start(path, SMALL_BYTES)
+    if len(first) < SMALL_BYTES:
+        return BytesIO(first)
     files, path = _open_filesystem(path)
     return cast(BinaryIO, files.open(path, "rb", block_size=BLOCK_BYTES, cache_type="readahead"))
 
@@ -222,13 +228,28 @@ def _found(url: str, item: dict[str, Any]) -> Found:
 
 
 def _open_filesystem(url: str) -> tuple[Any, str]:
-    """The filesystem of a URL, one per process, and the path on it. Nothing of what it lists is remembered."""
+    """The filesystem of a URL, and the path on it."""
+    scheme = scheme_of(url)
+    files = _filesystem(_SAME.get(scheme, scheme), os.getpid())
+    return files, str(files._strip_protocol(url))
+
+
+@lru_cache
+def _filesystem(scheme: str, process: int) -> Any:
+    """One for all threads of a process: fsspec would look for credentials in each of them. It remembers no listings."""
     # gcsfs would ask Google's storage control API which kind of bucket it is: one request more for every bucket, to a
     # host that an emulator is not, which takes a minute to fail.
     os.environ.setdefault("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")
     logging.getLogger("gcsfs").setLevel(logging.CRITICAL)  # it prints what it raises
     import fsspec
 
-    scheme = _SAME.get(scheme_of(url), scheme_of(url))
-    files = fsspec.filesystem(scheme, use_listings_cache=False, **_OPTIONS.get(scheme, {}))
-    return files, str(files._strip_protocol(url))
+    return fsspec.filesystem(scheme, use_listings_cache=False, **_OPTIONS.get(scheme, {}))
+
+
+def forget_filesystems() -> None:
+    """Endpoints and credentials are looked up anew."""
+    _filesystem.cache_clear()
+    import fsspec
+
+    for scheme in _OPTIONS:
+        fsspec.get_filesystem_class(scheme).clear_instance_cache()
