@@ -30,11 +30,14 @@ def _matches(pattern: str) -> Iterator[Found]:
         for result in FileSystems.match([pattern]):
             yield from (Found(found.path, found.size_in_bytes) for found in result.metadata_list)
         return
-    pattern += "*" if pattern.endswith("/") else ""
-    matching = re.compile(FileSystem.translate_pattern(pattern))
     for found in list_prefix(_MAGIC.split(pattern, maxsplit=1)[0]):
-        if matching.match(found.path):
+        if is_match(pattern, found.path):
             yield found
+
+
+def is_match(pattern: str, path: str) -> bool:
+    """Whether a path is one of those that a pattern means."""
+    return re.match(FileSystem.translate_pattern(pattern + "*" * pattern.endswith("/")), path) is not None
 
 
 def is_compressed(path: str) -> bool:

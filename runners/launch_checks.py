@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import re
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
-
-from apache_beam.io.filesystem import FileSystem
 
 from classer_core.errors import JobError, Problem
 from classer_core.fetching.rules import redacted
@@ -14,6 +12,7 @@ from classer_core.storage import is_url, join, list_folder, remove, write_whole
 from classer_core.storage_errors import as_problem
 from pipelines.job import Job
 from pipelines.sections import FileOutput, FileSource
+from pipelines.storage import is_match
 
 
 def folders_of(job: Job) -> dict[str, str]:
@@ -28,10 +27,11 @@ def check_folders(job: Job, run: str) -> None:
     Raises:
         JobError: with every problem found.
     """
-    problems: list[Problem] = []
+    problems = [problem for folder in folders_of(job).values() for problem in _own_output(job, folder)]
+    if problems:
+        raise JobError(problems)
     for place, folder in folders_of(job).items():
         try:
-            _refuse_own_output(job, folder)
             with as_problem(place, folder):
                 _try(folder, run)
         except JobError as error:
@@ -52,12 +52,12 @@ def _try(folder: str, run: str) -> None:
         list_folder(folder)
 
 
-def _refuse_own_output(job: Job, folder: str) -> None:
+def _own_output(job: Job, folder: str) -> Iterator[Problem]:
     """What a job has written must not be among what it reads; local files are looked at when it is checked."""
     if not isinstance(job.source, FileSource) or not is_url(folder):
         return
     written = join(folder, f"part-00000-of-00001-run.{job.output.format}")
     for pattern in job.source.path:
-        if re.match(FileSystem.translate_pattern(pattern), written):
+        if is_match(pattern, written):
             message = f"matches files of the job's own output {redacted(folder)}"
-            raise JobError([Problem("source.path", redacted(pattern), message, "Write to another folder.")])
+            yield Problem("source.path", redacted(pattern), message, "Write to another folder.")
