@@ -106,6 +106,17 @@ def held(folders: Sequence[str], run: str) -> Iterator[None]:
                 remove([join(folder, RUNNING)])
 
 
+def check_free(folder: str) -> None:
+    """Looks whether a folder can be had, before much is done for it.
+
+    Raises:
+        AnotherRunError: another run holds the folder.
+    """
+    holder = Holder.read(join(folder, RUNNING))
+    if holder is not None and holder.is_alive():
+        raise holder.refusal(folder)
+
+
 def check_held(folder: str, run: str) -> None:
     """Stops a run that lost its folder, before it replaces the rows of the one that took it.
 

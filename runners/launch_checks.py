@@ -11,6 +11,7 @@ from classer_core.fetching.rules import redacted
 from classer_core.storage import is_url, join, list_folder, remove, write_whole
 from classer_core.storage_errors import as_problem
 from pipelines.job import Job
+from pipelines.lease import check_free
 from pipelines.sections import FileOutput, FileSource
 from pipelines.storage import is_match
 
@@ -26,6 +27,7 @@ def check_folders(job: Job, run: str) -> None:
 
     Raises:
         JobError: with every problem found.
+        AnotherRunError: another run holds one of them.
     """
     problems = [problem for folder in folders_of(job).values() for problem in _own_output(job, folder)]
     if problems:
@@ -34,6 +36,7 @@ def check_folders(job: Job, run: str) -> None:
         try:
             with as_problem(place, folder):
                 _try(folder, run)
+                check_free(folder)
         except JobError as error:
             problems += error.problems
     if problems:

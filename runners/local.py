@@ -44,8 +44,10 @@ def run_job(
     console: Console | None = None,
     load: Callable[[], Engine] | None = None,
     only: frozenset[str] | None = None,
-) -> RunSummary:
+) -> RunSummary | None:
     """Runs a job to its end and returns what it did; all rows are written then.
+
+    None where the runner has only taken the job, to begin later: a template of Dataflow.
 
     Args:
         job: the job, its paths absolute.
@@ -82,6 +84,8 @@ def run_job(
     build(pipeline, job, columns, run, str(folder), load_cached, only)
     with held(list(folders_of(job).values()), run), _progress_bar(console, job):
         result = pipeline.run()
+        if not getattr(result, "has_job", True):
+            return None
         result.wait_until_finish()
     summary = _summary(job, run, result, time.perf_counter() - start)
     failed = sum(summary.failures.values())

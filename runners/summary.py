@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import typer
@@ -46,7 +45,7 @@ class RunSummary:
 class Report:
     """A run as its summary file tells it."""
 
-    job: Path
+    job: str
     started: datetime = field(default_factory=lambda: datetime.now(UTC))
     summary: RunSummary | None = None
     exit_code: int = 1
@@ -69,7 +68,7 @@ class Report:
         counts = {name: getattr(self.summary, name, None) for name in COUNTS}
         document = {
             "run": self.summary and self.summary.run,
-            "job": str(self.job.resolve()),
+            "job": self.job,
             "started": self.started.isoformat(timespec="milliseconds"),
             "finished": finished.isoformat(timespec="milliseconds"),
             "seconds": round((finished - self.started).total_seconds(), 3),
@@ -83,7 +82,7 @@ class Report:
 
 
 @contextmanager
-def reported(path: str | None, job: Path) -> Iterator[Report]:
+def reported(path: str | None, job: str) -> Iterator[Report]:
     """Writes the summary of what happens inside, however it ends: whole or not at all."""
     report = Report(job)
     try:
