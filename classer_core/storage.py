@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, cast
 
 _SCHEME = re.compile(r"^([a-zA-Z][a-zA-Z0-9+.-]*):(?=//|[^/\\])")
+_URL = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*://")
 # What is read or written by one request, and how many requests are under way at once.
 BLOCK_BYTES = 8 << 20
 SMALL_BYTES = 1 << 20
@@ -45,7 +46,7 @@ def scheme_of(path: str) -> str:
 
 def is_url(path: str) -> bool:
     """Whether a path lies on another filesystem than this machine's."""
-    return bool(scheme_of(path))
+    return _URL.match(path) is not None
 
 
 def join(folder: str, *names: str) -> str:
@@ -186,6 +187,7 @@ def status_of(error: BaseException | None) -> int | None:
 def _move(paths: tuple[str, str]) -> None:
     source, target = paths
     if not is_url(source):
+        Path(target).parent.mkdir(parents=True, exist_ok=True)
         try:
             Path(source).replace(target)
         except FileNotFoundError:
