@@ -107,7 +107,7 @@ class ClassifierStore:
     def list(self) -> SavedClassifiers:
         """All names and versions there are now."""
         versions: dict[str, list[int]] = {}
-        for path, _ in list_folder(self.url):
+        for path, *_ in list_folder(self.url):
             if found := _FILE.fullmatch(path.rpartition("/")[2]):
                 versions.setdefault(found[1], []).append(int(found[2]))
         return SavedClassifiers(self.url, {name: tuple(sorted(found)) for name, found in sorted(versions.items())})

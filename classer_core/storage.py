@@ -13,6 +13,7 @@ import secrets
 import shutil
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
 from functools import lru_cache
 from io import BytesIO
 from pathlib import Path
@@ -28,14 +29,17 @@ _OPTIONS: dict[str, dict[str, Any]] = {
     "s3": {"config_kwargs": {"max_pool_connections": AT_ONCE}, "default_block_size": BLOCK_BYTES},
     "gs": {"block_size": BLOCK_BYTES},
 }
+# What libraries call the time of the last change.
+_WRITTEN = ("LastModified", "mtime", "updated", "last_modified", "created")
 _SAME = {"gcs": "gs", "s3a": "s3"}
 
 
 class Found(NamedTuple):
-    """A file of a folder: its path or URL, and its size in bytes."""
+    """A file of a folder: its path or URL, its size in bytes, when it was last written to in seconds since 1970."""
 
     path: str
     size: int
+    modified: float
 
 
 def scheme_of(path: str) -> str:
@@ -63,7 +67,8 @@ def list_folder(folder: str) -> list[Found]:
             entries = list(os.scandir(folder))
         except FileNotFoundError:
             return []
-        return sorted(Found(entry.path, entry.stat().st_size) for entry in entries if entry.is_file())
+        found = ((entry.path, entry.stat()) for entry in entries if entry.is_file())
+        return sorted(Found(path, status.st_size, status.st_mtime) for path, status in found)
     files, path = _open_filesystem(folder)
     try:
         listed = files.ls(path, detail=True)
@@ -226,7 +231,11 @@ def _beside(path: str) -> Path:
 
 
 def _found(url: str, item: dict[str, Any]) -> Found:
-    return Found(f"{scheme_of(url)}://{item['name'].lstrip('/')}", int(item["size"] or 0))
+    written = next((item[key] for key in _WRITTEN if item.get(key) is not None), 0.0)
+    if isinstance(written, str):
+        written = datetime.fromisoformat(written)
+    modified = written.timestamp() if isinstance(written, datetime) else float(written)
+    return Found(f"{scheme_of(url)}://{item['name'].lstrip('/')}", int(item["size"] or 0), modified)
 
 
 def _open_filesystem(url: str) -> tuple[Any, str]:

@@ -22,13 +22,19 @@ def find_files(patterns: Sequence[str]) -> dict[str, int]:
 
     Patterns mean what they mean to Beam: `*` ends at a slash, `**` does not, a folder's name with a slash is all in it.
     """
-    return dict(sorted(found for pattern in patterns for found in _matches(pattern)))
+    return {path: found.size for path, found in match_files(patterns).items()}
+
+
+def match_files(patterns: Sequence[str]) -> dict[str, Found]:
+    """The same, with all that is known of each file."""
+    return {found.path: found for found in sorted(found for pattern in patterns for found in _matches(pattern))}
 
 
 def _matches(pattern: str) -> Iterator[Found]:
     if not is_url(pattern):
         for result in FileSystems.match([pattern]):
-            yield from (Found(found.path, found.size_in_bytes) for found in result.metadata_list)
+            for found in result.metadata_list:
+                yield Found(found.path, found.size_in_bytes, found.last_updated_in_seconds)
         return
     for found in list_prefix(_MAGIC.split(pattern, maxsplit=1)[0]):
         if is_match(pattern, found.path):

@@ -1,5 +1,6 @@
 """Files of this machine and of a filesystem of fsspec's, by the same functions; servers are in tests/pipelines."""
 
+import time
 from pathlib import Path
 
 import pytest
@@ -47,7 +48,9 @@ def test_files_of_a_folder_are_those_in_it(folder: str) -> None:
     put(join(folder, "a"))
     put(join(folder, "deep", "c"))
     put(f"{folder}-not/d")
-    assert list_folder(folder) == [(join(folder, "a"), 1), (join(folder, "b"), 4)]
+    found = list_folder(folder)
+    assert [(one.path, one.size) for one in found] == [(join(folder, "a"), 1), (join(folder, "b"), 4)]
+    assert all(abs(time.time() - one.modified) < 60 for one in found)
 
 
 def test_a_small_file_and_a_large_one(folder: str) -> None:

@@ -3,6 +3,7 @@
 import gzip
 import io
 import json
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -91,7 +92,7 @@ def names(folder: str) -> list[str]:
 
 def rows_of(folder: str) -> list[dict[str, Any]]:
     rows = []
-    for path, _ in list_folder(folder):
+    for path, *_ in list_folder(folder):
         if path.endswith(".parquet"):
             with open_reading(path) as file:
                 rows += pq.read_table(file).to_pylist()
@@ -150,6 +151,7 @@ def test_large_parquet_files_are_read_in_parts(base: str) -> None:
     rows = [{"id": str(n), "text": f"billing {n}", "more": f"{n:040d}" * 20} for n in range(20_000)]
     put(f"{base}/a.parquet", table(rows, row_group_size=1_000, compression="none", use_dictionary=False))
     [found] = list_prefix(f"{base}/a.parquet")
+    assert abs(time.time() - found.modified) < 60
     assert found.size > 12 << 20
     job = job_of(base, {"format": "parquet", "path": found.path})
     assert run_job(job, Path("/nowhere"), load=load).results == 20_000
