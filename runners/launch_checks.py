@@ -22,6 +22,11 @@ def folders_of(job: Job) -> dict[str, str]:
     return {place: output.path for place, output in outputs.items() if isinstance(output, FileOutput)}
 
 
+def exclusive_folders(job: Job) -> list[str]:
+    """Folders that one run at a time writes: it replaces what is there. Those of streams only grow."""
+    return [] if job.source.is_stream else list(folders_of(job).values())
+
+
 def check_folders(job: Job, run: str) -> None:
     """Makes, lists and deletes a file in each folder that a job writes.
 
@@ -36,7 +41,8 @@ def check_folders(job: Job, run: str) -> None:
         try:
             with as_problem(place, folder):
                 _try(folder, run)
-                check_free(folder)
+                if folder in exclusive_folders(job):
+                    check_free(folder)
         except JobError as error:
             problems += error.problems
     if problems:

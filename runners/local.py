@@ -31,7 +31,7 @@ from pipelines.lease import held
 from pipelines.read import source_columns
 from pipelines.readers.parquet import count_rows
 from pipelines.storage import find_files
-from runners.launch_checks import check_folders, folders_of
+from runners.launch_checks import check_folders, exclusive_folders
 from runners.options import launch_options
 from runners.summary import RunSummary
 
@@ -82,7 +82,7 @@ def run_job(
             load_cached()  # errors come before any record is read; the worker, in this process, gets the same engine
     start = time.perf_counter()
     build(pipeline, job, columns, run, str(folder), load_cached, only)
-    with held(list(folders_of(job).values()), run), _progress_bar(console, job):
+    with held(exclusive_folders(job), run), _progress_bar(console, job):
         result = pipeline.run()
         if not getattr(result, "has_job", True):
             return None
