@@ -180,4 +180,5 @@ def _summary(job: Job, run: str, result: Any, seconds: float) -> RunSummary:
 
 def _counted(counters: Mapping[str, int], prefix: str) -> dict[str, int]:
     """Counters whose names begin with `prefix`, by the rest of their names."""
-    return {name.removeprefix(prefix): count for name, count in sorted(counters.items()) if name.startswith(prefix)}
+    found = sorted(counters.items())
+    return {name.removeprefix(prefix): count for name, count in found if count and name.startswith(prefix)}
