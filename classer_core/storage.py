@@ -6,11 +6,13 @@ Credentials and endpoints are the libraries' own: Google's default credentials a
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import os
 import re
 import secrets
 import shutil
+import stat
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
@@ -31,6 +33,8 @@ _OPTIONS: dict[str, dict[str, Any]] = {
 }
 # What libraries call the time of the last change.
 _WRITTEN = ("LastModified", "mtime", "updated", "last_modified", "created")
+# Filesystems without hard links (mounted object stores, FAT) say one of these.
+_NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK}
 _SAME = {"gcs": "gs", "s3a": "s3"}
 
 
@@ -67,8 +71,7 @@ def list_folder(folder: str) -> list[Found]:
             entries = list(os.scandir(folder))
         except FileNotFoundError:
             return []
-        found = ((entry.path, entry.stat()) for entry in entries if entry.is_file())
-        return sorted(Found(path, status.st_size, status.st_mtime) for path, status in found)
+        return sorted(found for entry in entries if (found := _found_here(entry)) is not None)
     files, path = _open_filesystem(folder)
     try:
         listed = files.ls(path, detail=True)
@@ -147,6 +150,11 @@ def write_new(path: str, data: bytes) -> None:
     made.write_bytes(data)
     try:
         os.link(made, path)
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        with Path(path).open("xb") as file:
+            file.write(data)
     finally:
         made.unlink()
 
@@ -228,6 +236,15 @@ def _beside(path: str) -> Path:
     folder = Path(path).parent
     folder.mkdir(parents=True, exist_ok=True)
     return folder / f".{secrets.token_hex(8)}"
+
+
+def _found_here(entry: os.DirEntry[str]) -> Found | None:
+    """A file of this machine; None for what is none, or is gone by now."""
+    try:
+        status = entry.stat()
+    except FileNotFoundError:
+        return None
+    return Found(entry.path, status.st_size, status.st_mtime) if stat.S_ISREG(status.st_mode) else None
 
 
 def _found(url: str, item: dict[str, Any]) -> Found:

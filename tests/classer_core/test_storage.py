@@ -1,5 +1,6 @@
 """Files of this machine and of a filesystem of fsspec's, by the same functions; servers are in tests/pipelines."""
 
+import errno
 import time
 from pathlib import Path
 
@@ -74,6 +75,28 @@ def test_a_new_file_is_made_once(folder: str) -> None:
     assert content(join(folder, "a")) == b"first"
     storage.write_whole(join(folder, "a"), b"third")
     assert (content(join(folder, "a")), names(folder)) == (b"third", ["a"])
+
+
+def test_where_there_are_no_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a mounted bucket."""
+
+    def link(*_: object) -> None:
+        raise PermissionError(errno.EPERM, "no links here")
+
+    monkeypatch.setattr(storage.os, "link", link)
+    storage.write_new(join(str(tmp_path), "a"), b"first")
+    with pytest.raises(FileExistsError):
+        storage.write_new(join(str(tmp_path), "a"), b"second")
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+    assert content(join(str(tmp_path), "a")) == b"first"
+
+
+def test_a_file_may_go_while_a_folder_is_listed(tmp_path: Path) -> None:
+    """Signs of life are written beside the rows."""
+    (tmp_path / "there").touch()
+    (tmp_path / "link").symlink_to(tmp_path / "gone")
+    (tmp_path / "folder").mkdir()
+    assert names(str(tmp_path)) == ["there"]
 
 
 def test_moves_are_done_once(folder: str) -> None:

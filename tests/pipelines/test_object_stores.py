@@ -31,6 +31,7 @@ from classer_core.storage import (
 from pipelines.gold import read_gold
 from pipelines.job import Job, parse_job
 from pipelines.lease import RUNNING, Holder, held
+from pipelines.readers import ndjson as ndjson_reader
 from pipelines.sample import sample_records
 from runners.local import run_job
 from tests.documents import pdf
@@ -157,6 +158,16 @@ def test_large_parquet_files_are_read_in_parts(base: str) -> None:
     assert run_job(job, Path("/nowhere"), load=load).results == 20_000
     assert sorted((int(row["id"]), row["more"]) for row in rows_of(f"{base}/out")) == [
         (n, f"{n:040d}" * 20) for n in range(20_000)
+    ]
+
+
+def test_large_ndjson_files_are_read_in_parts(base: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ndjson_reader, "PART_BYTES", 700_000)
+    rows = [{"id": str(n), "text": f"billing {n} " + "x" * (n % 800)} for n in range(6_000)]
+    put(f"{base}/a.ndjson", ndjson(rows))
+    assert run_job(job_of(base, {"format": "ndjson", "path": f"{base}/a.ndjson"}), Path("/nowhere"), load=load)
+    assert sorted((int(row["id"]), row["text"]) for row in rows_of(f"{base}/out")) == [
+        (n, rows[n]["text"]) for n in range(6_000)
     ]
 
 
