@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from classer_core.engine import Engine
 from classer_core.errors import JobError, Problem, TooManyFailuresError
 from classer_core.hardware import available_cores
 from pipelines import progress
+from pipelines.bigquery.prepare import prepare_tables
 from pipelines.classify import NAMESPACE
 from pipelines.graph import build
 from pipelines.job import Job
@@ -37,7 +39,8 @@ from runners.options import launch_options
 class RunSummary:
     """What a finished run did. `failures` counts by code; `tokens` and `model_ms` are what the model read and took.
 
-    `cached` of the results were not read; `cache_errors` times the cache was in trouble.
+    `cached` of the results were not read; `cache_errors` times the cache was in trouble. Of a merge, `current` records
+    were in the table already, and `postponed` ones are left for the next run; neither is among the records.
     """
 
     records: int
@@ -52,6 +55,8 @@ class RunSummary:
     chunk_records: Any
     output: str
     failures_path: str
+    current: int = 0
+    postponed: int = 0
 
 
 def run_job(
@@ -85,7 +90,10 @@ def run_job(
     except ValueError as error:
         message = str(error).rstrip(".")
         raise JobError([Problem("--runner", shown(runner), message, "Without it a job runs here.")]) from error
+    run = run_name()
+    _refuse_budget_of_many(job, runner, launch.at_once)
     columns = source_columns(job)
+    prepare_tables(job, columns, run)
     if load is not None:
         load_cached: Callable[[], CachedEngine] = partial(with_cache, cache_url(job, runner), load)
     else:
@@ -93,7 +101,7 @@ def run_job(
         if runner == "local":
             load_cached()  # errors come before any record is read; the worker, in this process, gets the same engine
     start = time.perf_counter()
-    build(pipeline, job, columns, run_name(), str(folder), load_cached, only)
+    build(pipeline, job, columns, run, str(folder), load_cached, only)
     total = _rows_known(job)
     with _progress_bar(console, total):
         result = pipeline.run()
@@ -108,6 +116,14 @@ def run_job(
             summary,
         )
     return summary
+
+
+def _refuse_budget_of_many(job: Job, runner: str, at_once: int) -> None:
+    """What a run has spent is known in one process."""
+    for name in ("max_rows", "max_tokens"):
+        if (value := getattr(job, name)) is not None and (runner != "local" or at_once > 1):
+            message, remedy = "is counted by runs in one process", "Run it on `local`, or LIMIT a query of the source."
+            raise JobError([Problem(name, str(value), message, remedy)])
 
 
 def run_name() -> str:
@@ -166,13 +182,15 @@ def _progress_bar(console: Console | None, total: int | None) -> Iterator[None]:
 
 def _summary(job: Job, result: Any, seconds: float) -> RunSummary:
     found = result.metrics().query(beam.metrics.MetricsFilter().with_namespace(NAMESPACE))
-    counters = {counter.key.metric.name: counter.result for counter in found["counters"]}
+    counters: Counter[str] = Counter()
+    for counter in found["counters"]:  # several steps may count the same
+        counters[counter.key.metric.name] += counter.result
     distributions = {item.key.metric.name: item.result for item in found["distributions"]}
     failures = {name.partition(".")[2]: count for name, count in counters.items() if name.startswith("failures.")}
     model_ms = distributions.get("model_ms")
     return RunSummary(
         records=counters.get("records", 0),
-        results=counters.get("results", 0),
+        results=counters["results"] - counters["refused"],
         abstained=counters.get("abstained", 0),
         cached=counters.get("cached", 0),
         cache_errors=counters.get("cache_errors", 0),
@@ -183,4 +201,6 @@ def _summary(job: Job, result: Any, seconds: float) -> RunSummary:
         chunk_records=distributions.get("chunk_records"),
         output=job.output.place,
         failures_path=job.failures_output.place,
+        current=counters["current"],
+        postponed=counters["postponed"],
     )

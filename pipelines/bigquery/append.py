@@ -86,7 +86,10 @@ class AppendStream:
                     self._connection = _Connection(self._client, self.name, self._schema)
                 response = self._connection.exchange(batch, self._rows)
             except exceptions.GoogleAPICallError as error:
-                code, message = (error.grpc_status_code.value[0] if error.grpc_status_code else code_pb2.UNKNOWN), str(error)
+                code, message = (
+                    (error.grpc_status_code.value[0] if error.grpc_status_code else code_pb2.UNKNOWN),
+                    str(error),
+                )
             else:
                 if response.row_errors:
                     return {int(item.index): item.message for item in response.row_errors}
@@ -182,7 +185,9 @@ def commit(table: TableName, streams: list[str]) -> None:
     response = client.batch_commit_write_streams(request)
     errors = [error for error in response.stream_errors if not _is_committed(client, error)]
     if errors or (response.stream_errors and len(response.stream_errors) < len(streams)):
-        reasons = "; ".join(f"{error.entity}: {error.error_message}" for error in (errors or response.stream_errors)[:5])
+        reasons = "; ".join(
+            f"{error.entity}: {error.error_message}" for error in (errors or response.stream_errors)[:5]
+        )
         raise RuntimeError(f"BigQuery did not commit {len(streams)} streams of {table}: {reasons}")
 
 

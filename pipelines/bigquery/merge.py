@@ -44,7 +44,9 @@ class Merge(NamedTuple):
 
         run_once(client, self.name, location, start)
         if key and (repeated := self._repeated(client, key, location)):
-            log.warning("%s: %s rows of this run have the key of another; one of each is kept", self.table, f"{repeated:,}")
+            log.warning(
+                "%s: %s rows of this run have the key of another; one of each is kept", self.table, f"{repeated:,}"
+            )
         client.delete_table(str(self.staged), not_found_ok=True)
 
     def _repeated(self, client: Any, key: Sequence[str], location: str | None) -> int:

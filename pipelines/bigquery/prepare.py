@@ -49,7 +49,9 @@ def _key_problems(job: Job, output: BigQueryOutput, columns: Columns, schema: pa
     problems = []
     if "id" in output.key and "id" not in columns.fields:
         column, remedy = job.source.column_of("id") or "id", "Name the column of the key in source.columns.id."
-        problems.append(Problem("source.columns.id", column, "is no column of the source, and rows merge by it", remedy))
+        problems.append(
+            Problem("source.columns.id", column, "is no column of the source, and rows merge by it", remedy)
+        )
     fields = {field.name: field for field in table_fields(schema)}
     for name in output.key:
         if name not in fields:

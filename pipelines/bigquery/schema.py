@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from classer_core.errors import Problem
-from classer_core.records import FAILURE_SCHEMA, RESULT_SCHEMA
+from classer_core.records import FAILURE_SCHEMA
 from pipelines.bigquery.names import is_column
 
 if TYPE_CHECKING:
