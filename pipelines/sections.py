@@ -29,8 +29,8 @@ def seconds_of(value: Any) -> Any:
 Seconds = Annotated[float, BeforeValidator(seconds_of), Field(gt=0, strict=False)]
 Name = Annotated[str, Field(min_length=1)]
 # BigQuery's names as they may stand between backquotes: project.dataset.table, and a column.
-Table = Annotated[str, Field(pattern=r"^[a-z][a-z0-9:.-]*\.[A-Za-z0-9_]{1,1024}\.[\p{L}\p{N}_-]{1,1024}$")]
-Column = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,299}$")]
+Table = Annotated[str, Field(pattern=r"^[a-z][a-z0-9:.-]*\.[A-Za-z0-9_]+\.[\p{L}\p{N}_-]+$")]
+Column = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 
 
 class Section(BaseModel):

@@ -1,6 +1,7 @@
 """A BigQuery emulator (bqemulator) for tests and benchmarks, on free ports, with nothing kept.
 
-It lives in a virtual environment of its own, made once in the user's cache folder: it needs other versions of our libraries.
+It lives in a virtual environment of its own, made once in the user's cache folder: it needs other versions of our
+libraries.
 """
 
 from __future__ import annotations
@@ -52,14 +53,11 @@ class BigQueryServer:
         (root / ".cloudstorage" / "warehouse").mkdir(parents=True)
         environment = {**os.environ, "HOME": str(root), "BQEMU_GCS_LOCAL_ROOT": str(root / ".cloudstorage")}
         ports = ["--rest-port", str(rest), "--grpc-port", str(grpc), "--project", PROJECT, "--log-level", "error"]
+        served = ["--host=127.0.0.1", f"--port={storage}", "--default-bucket=warehouse"]
         self._log = (root / "log").open("wb")
         self._processes = [
             self._start([python, REPAIRS, "start", *ports], environment),
-            self._start(
-                [python.with_name("gcp-storage-emulator"), "-d", root, "start", "--host=127.0.0.1", f"--port={storage}"]
-                + ["--default-bucket=warehouse"],
-                environment,
-            ),
+            self._start([python.with_name("gcp-storage-emulator"), "-d", root, "start", *served], environment),
         ]
         for port in (rest, grpc, storage):
             self._wait_for(port)

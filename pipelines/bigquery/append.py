@@ -86,10 +86,8 @@ class AppendStream:
                     self._connection = _Connection(self._client, self.name, self._schema)
                 response = self._connection.exchange(batch, self._rows)
             except exceptions.GoogleAPICallError as error:
-                code, message = (
-                    (error.grpc_status_code.value[0] if error.grpc_status_code else code_pb2.UNKNOWN),
-                    str(error),
-                )
+                status, message = error.grpc_status_code, str(error)
+                code = code_pb2.UNKNOWN if status is None else status.value[0]
             else:
                 if response.row_errors:
                     return {int(item.index): item.message for item in response.row_errors}
@@ -108,11 +106,11 @@ class _Connection:
     """Requests and their answers, one at a time."""
 
     def __init__(self, client: Any, stream: str, schema: pa.Schema) -> None:
+        self._client = client
         self._stream = stream
         self._requests: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._schema: bytes | None = schema.serialize().to_pybytes()
-        routing = [("x-goog-request-params", f"write_stream={stream}")]
-        self._responses = client.append_rows(iter(self._requests.get, None), metadata=routing, retry=None)
+        self._responses: Any = None
 
     def exchange(self, batch: pa.RecordBatch, offset: int) -> Any:
         """Rows that begin at an offset in, BigQuery's answer out."""
@@ -124,6 +122,9 @@ class _Connection:
             rows.writer_schema.serialized_schema, self._schema = self._schema, None
         rows.rows.serialized_record_batch = batch.serialize().to_pybytes()
         self._requests.put(types.AppendRowsRequest(write_stream=self._stream, offset=offset, arrow_rows=rows))
+        if self._responses is None:  # the client waits for the first answer before it returns
+            routing = [("x-goog-request-params", f"write_stream={self._stream}")]
+            self._responses = self._client.append_rows(iter(self._requests.get, None), metadata=routing, retry=None)
         response = next(self._responses, None)
         if response is None:
             raise exceptions.ServiceUnavailable("the connection was closed")
@@ -132,7 +133,8 @@ class _Connection:
     def close(self) -> None:
         """Ends the requests."""
         self._requests.put(None)
-        self._responses.cancel()
+        if self._responses is not None:
+            self._responses.cancel()
 
 
 def parts(batch: pa.RecordBatch, max_bytes: int) -> Iterator[tuple[int, pa.RecordBatch]]:
@@ -185,9 +187,8 @@ def commit(table: TableName, streams: list[str]) -> None:
     response = client.batch_commit_write_streams(request)
     errors = [error for error in response.stream_errors if not _is_committed(client, error)]
     if errors or (response.stream_errors and len(response.stream_errors) < len(streams)):
-        reasons = "; ".join(
-            f"{error.entity}: {error.error_message}" for error in (errors or response.stream_errors)[:5]
-        )
+        shown = list(errors or response.stream_errors)[:5]
+        reasons = "; ".join(f"{error.entity}: {error.error_message}" for error in shown)
         raise RuntimeError(f"BigQuery did not commit {len(streams)} streams of {table}: {reasons}")
 
 

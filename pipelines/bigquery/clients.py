@@ -1,6 +1,6 @@
 """Clients of BigQuery's APIs, with the usual credentials; of an emulator, where the environment names one.
 
-`BIGQUERY_EMULATOR_HOST` (a URL, as Google's own client knows it) and `BIGQUERY_STORAGE_EMULATOR_HOST` (host:port of gRPC).
+`BIGQUERY_EMULATOR_HOST` (a URL; Google's own client knows it) and `BIGQUERY_STORAGE_EMULATOR_HOST` (host:port of gRPC).
 """
 
 from __future__ import annotations

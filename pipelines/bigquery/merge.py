@@ -1,4 +1,4 @@
-"""Merge: rows of a staging table into the table that they are for, in one statement, which happens whole or not at all."""
+"""Merge: rows of a staging table into the table that they are for, in one statement: whole or not at all."""
 
 from __future__ import annotations
 
@@ -44,9 +44,7 @@ class Merge(NamedTuple):
 
         run_once(client, self.name, location, start)
         if key and (repeated := self._repeated(client, key, location)):
-            log.warning(
-                "%s: %s rows of this run have the key of another; one of each is kept", self.table, f"{repeated:,}"
-            )
+            log.warning("%s: %d rows of this run have the key of another; one of each is kept", self.table, repeated)
         client.delete_table(str(self.staged), not_found_ok=True)
 
     def _repeated(self, client: Any, key: Sequence[str], location: str | None) -> int:

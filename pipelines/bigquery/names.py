@@ -37,7 +37,7 @@ class TableName(NamedTuple):
         return f"`{self}`"
 
     def staging(self, run: str) -> TableName:
-        """Where a run's rows wait until they all are there; in the same dataset, so that rights and location are too."""
+        """Where a run's rows wait until they all are there: in the same dataset, with its rights and location."""
         digest = hashlib.sha256(self.table.encode()).hexdigest()[:8]
         return self._replace(table=f"_classer_{run}_{digest}")
 

@@ -26,7 +26,7 @@ FAILURES_DESCRIPTION = "Records without an answer, written by Classer Pipelines.
 
 
 def prepare_tables(job: Job, columns: Columns, run: str) -> None:
-    """Makes the tables of a job's output and failures, or adds the columns that they lack; and this run's staging tables.
+    """Makes the tables of a job's output and failures, or adds the columns that they lack; and staging tables.
 
     Raises:
         JobError: no credentials, project or dataset; a column of another type, or one that no table can have.
@@ -48,10 +48,9 @@ def _key_problems(job: Job, output: BigQueryOutput, columns: Columns, schema: pa
         return []
     problems = []
     if "id" in output.key and "id" not in columns.fields:
-        column, remedy = job.source.column_of("id") or "id", "Name the column of the key in source.columns.id."
-        problems.append(
-            Problem("source.columns.id", column, "is no column of the source, and rows merge by it", remedy)
-        )
+        column, message = job.source.column_of("id") or "id", "is no column of the source, and rows merge by it"
+        remedy = "Name the column of the key in source.columns.id."
+        problems.append(Problem("source.columns.id", column, message, remedy))
     fields = {field.name: field for field in table_fields(schema)}
     for name in output.key:
         if name not in fields:

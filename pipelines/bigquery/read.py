@@ -34,7 +34,7 @@ def table_schema(source: BigQuerySource) -> pa.Schema:
     """The columns of a source's table, or of its query's result.
 
     Raises:
-        JobError: no credentials, project, dataset or table, a query that is wrong, or a column of a type without Arrow's.
+        JobError: no credentials, project, dataset or table; a wrong query; or a column of a type that Arrow lacks.
     """
     place = "source.table" if source.table else "source.query"
     require(place)

@@ -1,12 +1,12 @@
 """WriteTable: batches of rows in, a table that has each of them once out.
 
-Rows go to pending streams of the Storage Write API, one for each bundle, or to files for a load job. They become visible
-when all are there, all at once: a bundle that is tried again leaves a stream, or a file, that nobody names. With
-`write: replace` and `merge` they go to a staging table first, and from there to the table in one statement.
+Rows go to pending streams of the Storage Write API, one for each bundle, or to files for a load job. They become
+visible when all are there, all at once: a bundle that is tried again leaves a stream, or a file, that nobody names.
+With `write: replace` and `merge` they go to a staging table first, and from there to the table in one statement.
 
 Unbounded: each bundle's stream is committed by itself, after the bundle; again a bundle that failed leaves nothing.
-(A stream that is committed as it goes would: its rows are visible before the bundle is done, and the bundle's second try
-writes them again.)
+(A stream that is committed as it goes would: its rows are visible before the bundle is done, and the bundle's second
+try writes them again.)
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ from pipelines.sections import BigQueryOutput, BigQuerySource
 from pipelines.write import WriteTemporaryFiles, remove
 
 REFUSED = "refused"
-# Runners that keep what goes over a shuffle until it is processed; on others it is lost with the process, after the source
-# was told that it is done.
+# Runners that keep what goes over a shuffle until it is processed; on others it is lost with the process, after the
+# source was told that it is done.
 DURABLE_RUNNERS = ("DataflowRunner", "FlinkRunner")
 
 
@@ -153,7 +153,7 @@ class CheckRows(beam.DoFn):
 
 
 class AppendRows(beam.DoFn):
-    """Checked batches in, the name of one finalized stream of a bundle out. Rows that BigQuery refuses are `refused`."""
+    """Checked batches in, the name of the bundle's finalized stream out. Rows that BigQuery refuses are `refused`."""
 
     def __init__(self, target: Target) -> None:
         self._target = target

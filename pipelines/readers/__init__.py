@@ -32,6 +32,9 @@ class Scope(NamedTuple):
     until: Any = None
 
 
+NOW = Scope()
+
+
 @dataclass(frozen=True)
 class Columns:
     """What is taken from a source: the column of each request field, and the columns that pass through.
@@ -41,7 +44,7 @@ class Columns:
 
     fields: dict[str, str]
     passed: pa.Schema
-    scope: Scope = Scope()
+    scope: Scope = NOW
 
 
 class Reader(Protocol):
