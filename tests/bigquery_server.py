@@ -47,6 +47,7 @@ class BigQueryServer:
         self.variables = {
             "BIGQUERY_EMULATOR_HOST": f"http://127.0.0.1:{rest}",
             "BIGQUERY_STORAGE_EMULATOR_HOST": f"127.0.0.1:{grpc}",
+            "GOOGLE_CLOUD_PROJECT": PROJECT,
             "STORAGE_EMULATOR_HOST": f"http://127.0.0.1:{storage}",
         }
         self.bucket = "gs://warehouse"

@@ -1,12 +1,17 @@
 """Tables in, tables out: a whole job on a BigQuery emulator."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pytest
 
+from classer_core import JobError
+from pipelines.bigquery.read import open_streams, stream_batches
+from pipelines.bigquery.schema import arrow_schema, type_of
+from pipelines.read import source_columns
 from tests.pipelines.bigquery.warehouse import LABELS, Warehouse, column, string
 
 pytestmark = pytest.mark.integration
@@ -50,3 +55,142 @@ def test_a_table_becomes_a_table(tmp_path: Path, warehouse: Warehouse) -> None:
     assert types["labels"] == ("RECORD", "REPEATED")
     assert types["classified_at"] == ("TIMESTAMP", "REQUIRED")
     assert warehouse.rows("results_failures") == []
+
+
+def test_a_query_is_read_like_a_table(tmp_path: Path, warehouse: Warehouse) -> None:
+    create_tickets(warehouse, 100)
+    query = f"SELECT ticket AS id, body AS text, amount * 2 AS twice FROM `{warehouse.name('tickets')}` WHERE amount < 10"
+    warehouse.run(tmp_path, warehouse.job(tmp_path, {"query": query}, {}))
+    rows = warehouse.rows("results")
+    assert [(row["id"], row["twice"]) for row in rows] == [(f"t{number:05}", 2 * number) for number in range(10)]
+    assert [row["label"] for row in rows] == [LABELS[number % 3] for number in range(10)]
+
+
+def test_a_view_is_read_by_a_query(tmp_path: Path, warehouse: Warehouse) -> None:
+    create_tickets(warehouse, 10)
+    warehouse.query("CREATE VIEW `$.view` AS SELECT ticket AS id, body AS text FROM `$.tickets` WHERE amount >= 5")
+    warehouse.run(tmp_path, warehouse.job(tmp_path, {"table": warehouse.name("view")}, {}))
+    assert [row["id"] for row in warehouse.rows("results")] == [f"t{number:05}" for number in range(5, 10)]
+
+
+def test_large_tables_are_read_in_parts(tmp_path: Path, warehouse: Warehouse) -> None:
+    source = create_tickets(warehouse, 60_000)
+    job = warehouse.job(tmp_path, source, {}, passthrough=False)
+    streams = open_streams(job.source, source_columns(job))
+    assert len(streams) > 1
+    assert sum(len(batch) for stream in streams for batch in stream_batches(stream)) == 60_000
+    warehouse.run(tmp_path, job)
+    [counts] = warehouse.query("SELECT COUNT(*) AS n, COUNT(DISTINCT id) AS ids FROM `$.results`")
+    assert counts == {"n": 60_000, "ids": 60_000}
+
+
+def test_rows_without_an_id_have_the_same_one_every_time(tmp_path: Path, warehouse: Warehouse) -> None:
+    create_tickets(warehouse, 20)
+    source = {"table": warehouse.name("tickets"), "columns": {"text": "body"}}
+    for table in ("one", "two"):
+        warehouse.run(tmp_path, warehouse.job(tmp_path, source, {"table": warehouse.name(table)}))
+    one, two = ({row["ticket"]: row["id"] for row in warehouse.rows(table)} for table in ("one", "two"))
+    assert one == two
+    assert len(set(one.values())) == 20
+
+
+@pytest.mark.parametrize("method", ["storage", "load"])
+def test_every_type_comes_and_goes(tmp_path: Path, warehouse: Warehouse, method: str) -> None:
+    """All scalar types, a list and a struct, from table to table, with their values and their own types."""
+    moment = datetime(2026, 2, 3, 4, 5, 6, 789, UTC)
+    values = {
+        "a_string": "ü",
+        "a_bytes": b"\x00\xff",
+        "an_int": -(2**63),
+        "a_float": 0.1,
+        "a_bool": True,
+        "a_numeric": Decimal("-12345678901234567890123456789.123456789"),
+        "a_date": date(1, 1, 1),
+        "a_time": time(23, 59, 59, 999_999),
+        "a_datetime": moment.replace(tzinfo=None),
+        "a_timestamp": moment,
+        "a_list": ["x", "y"],
+        "a_struct": {"nested": 7},
+    }
+    fields = [
+        string("a_string"),
+        column("a_bytes", "BYTES"),
+        column("an_int", "INT64"),
+        column("a_float", "FLOAT64"),
+        column("a_bool", "BOOL"),
+        column("a_numeric", "NUMERIC"),
+        column("a_date", "DATE"),
+        column("a_time", "TIME"),
+        column("a_datetime", "DATETIME"),
+        column("a_timestamp", "TIMESTAMP"),
+        string("a_list", "REPEATED"),
+        column("a_struct", "RECORD", fields=[column("nested", "INT64")]),
+    ]
+    warehouse.create("types", string("id"), string("text"), *fields)
+    types = arrow_schema(fields)
+    rows = [{"id": "1", "text": "billing", **values}, {"id": "2", "text": "sales", **dict.fromkeys(values)}]
+    schema = pa.schema([("id", pa.string()), ("text", pa.string()), *types])
+    warehouse.fill("types", pa.Table.from_pylist(rows, schema=schema))
+    output = {"method": method, "temporary": f"{warehouse.bucket}/temporary"} if method == "load" else {}
+    warehouse.run(tmp_path, warehouse.job(tmp_path, {"table": warehouse.name("types")}, output))
+    full, empty = warehouse.rows("results")
+    assert {name: full[name] for name in values} == values
+    assert {name: empty[name] or None for name in values if name != "a_struct"} == dict.fromkeys(values.keys() - {"a_struct"})
+    written = {field.name: field for field in warehouse.client.get_table(warehouse.name("results")).schema}
+    assert [(type_of(written[field.name]), written[field.name].mode) for field in fields] == [
+        (type_of(field), field.mode) for field in fields
+    ]
+
+
+def test_several_labels_are_a_repeated_record(tmp_path: Path, warehouse: Warehouse) -> None:
+    warehouse.create("tickets", string("id"), string("text"))
+    rows = {"id": ["both", "none", "one"], "text": ["billing and sales", "nothing", "technical"]}
+    warehouse.fill("tickets", pa.table(rows))
+    warehouse.run(tmp_path, warehouse.job(tmp_path, {"table": warehouse.name("tickets")}, {}, mode="multi"))
+    found = {row["id"]: {item["label"] for item in row["labels"]} for row in warehouse.rows("results")}
+    assert found == {"both": {"billing", "sales"}, "none": set(), "one": {"technical"}}
+
+
+@pytest.mark.parametrize("method", ["storage", "load"])
+def test_runs_append_or_replace(tmp_path: Path, warehouse: Warehouse, method: str) -> None:
+    source = create_tickets(warehouse, 10)
+    load = {"method": method, "temporary": f"{warehouse.bucket}/temporary"} if method == "load" else {}
+    job = warehouse.job(tmp_path, source, load)
+    for runs in (1, 2):
+        warehouse.run(tmp_path, job)
+        assert len(warehouse.rows("results")) == 10 * runs
+    warehouse.query("DELETE FROM `$.tickets` WHERE amount >= 4")
+    warehouse.run(tmp_path, warehouse.job(tmp_path, source, {"write": "replace", **load}))
+    assert [row["id"] for row in warehouse.rows("results")] == [f"t{number:05}" for number in range(4)]
+    table = warehouse.client.get_table(warehouse.name("results"))
+    assert table.time_partitioning.field == "classified_at"
+    assert staging_tables(warehouse) == []
+    warehouse.query("DELETE FROM `$.tickets` WHERE TRUE")
+    warehouse.run(tmp_path, warehouse.job(tmp_path, source, {"write": "replace", **load}))
+    assert warehouse.rows("results") == []
+
+
+def test_new_columns_are_added_and_types_never_changed(tmp_path: Path, warehouse: Warehouse) -> None:
+    source = create_tickets(warehouse, 5)
+    warehouse.run(tmp_path, warehouse.job(tmp_path, source, {}, passthrough=["ticket"]))
+    warehouse.query("DELETE FROM `$.results` WHERE id > 't00001'")
+    warehouse.run(tmp_path, warehouse.job(tmp_path, source, {}, passthrough=["ticket", "amount"]))
+    rows = warehouse.rows("results", "id, amount")
+    assert sorted((row["id"], row["amount"] is None) for row in rows)[:4] == [
+        ("t00000", False),
+        ("t00000", True),
+        ("t00001", False),
+        ("t00001", True),
+    ]
+    query = f"SELECT ticket AS id, body AS text, ticket, CAST(amount AS STRING) AS amount FROM `{source['table']}`"
+    with pytest.raises(JobError) as error:
+        warehouse.run(tmp_path, warehouse.job(tmp_path, {"query": query}, {}))
+    [problem] = error.value.problems
+    assert (problem.place, problem.value) == ("output.table", "amount")
+    assert problem.message == "is INT64 in the table and STRING in this job; types are not changed"
+    assert warehouse.rows("results", "id, amount") == rows
+
+
+def staging_tables(warehouse: Warehouse) -> list[str]:
+    names = [table.table_id for table in warehouse.client.list_tables(warehouse.dataset)]
+    return [name for name in names if name.startswith("_classer")]
