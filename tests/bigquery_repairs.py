@@ -6,6 +6,7 @@
 - Columns that a PATCH adds to a table's schema exist in its rows, too.
 - Lengths and precisions of columns are kept.
 - The Storage Read API reads the results of queries.
+- A write stream that is committed says when.
 """
 
 import re
@@ -19,6 +20,8 @@ from bqemulator.jobs.executor import JOB_RESULTS
 from bqemulator.storage.engine import DuckDBEngine
 from bqemulator.storage.sql_identifiers import quoted_table_ref
 from bqemulator.storage.type_map import bq_schema_to_duckdb_columns
+from bqemulator.streaming.write_stream import WriteStreamState
+from google.cloud.bigquery_storage_v1 import types
 
 ANONYMOUS = re.compile(r'"([^"]+___bqemu_anonymous)"\."(anon([^"]+))"')
 PARAMETERS = {"maxLength": "max_length", "precision": "precision", "scale": "scale"}
@@ -72,6 +75,16 @@ def _with_hyphens(job: str) -> str:
     return "-".join((job[:8], job[8:12], job[12:16], job[16:20], job[20:]))
 
 
+def get_write_stream(self: Any, request: bytes, context: Any) -> bytes:
+    """A write stream, with the time of its commit."""
+    answer = _get_write_stream(self, request, context)
+    stream = types.WriteStream.deserialize(answer)
+    held = self._manager.get(stream.name) if stream.name else None
+    if held is not None and held.state is WriteStreamState.COMMITTED:
+        stream.commit_time = stream.create_time
+    return bytes(types.WriteStream.serialize(stream))
+
+
 def init(self: DuckDBEngine, *args: Any, **kwargs: Any) -> None:
     """Remembers the one engine there is."""
     _init(self, *args, **kwargs)
@@ -84,6 +97,8 @@ _rest_to_table_meta, tables._rest_to_table_meta = tables._rest_to_table_meta, re
 _fetch_arrow, DuckDBEngine.fetch_arrow = DuckDBEngine.fetch_arrow, fetch_arrow
 _init, DuckDBEngine.__init__ = DuckDBEngine.__init__, init
 write_servicer._table_arrow_schema = arrow_schema_of
+_handler = write_servicer.BigQueryWriteHandler
+_get_write_stream, _handler._handle_get_write_stream = _handler._handle_get_write_stream, get_write_stream
 
 if __name__ == "__main__":
     main()

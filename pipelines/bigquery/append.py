@@ -193,8 +193,12 @@ def commit(table: TableName, streams: list[str]) -> None:
 
 
 def _is_committed(client: Any, error: Any) -> bool:
+    from google.api_core import exceptions
     from google.cloud.bigquery_storage_v1 import types
 
     if error.code == types.StorageError.StorageErrorCode.STREAM_ALREADY_COMMITTED:
         return True
-    return client.get_write_stream(name=error.entity).commit_time is not None
+    try:
+        return client.get_write_stream(name=error.entity).commit_time is not None
+    except exceptions.GoogleAPICallError:  # it is none, or gone
+        return False

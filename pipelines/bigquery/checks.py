@@ -34,7 +34,7 @@ class Refusal:
 
 
 class RowCheck:
-    """Batches of one schema in, the rows that a table takes out, with its types.
+    """Batches of one schema in, the rows that a table takes out, with its types and its order of columns.
 
     Args:
         schema: of the batches.
@@ -43,8 +43,9 @@ class RowCheck:
     """
 
     def __init__(self, schema: pa.Schema, table: Sequence[SchemaField], key: Collection[str] = ()) -> None:
-        by_name = {field.name.lower(): field for field in table}
-        self._fields = [by_name[name.lower()] for name in schema.names]
+        places = {name.lower(): place for place, name in enumerate(schema.names)}
+        self._fields = [field for field in table if field.name.lower() in places]
+        self._places = [places[field.name.lower()] for field in self._fields]
         self._key = {name.lower() for name in key}
         self.schema = arrow_schema(self._fields)
 
@@ -52,8 +53,8 @@ class RowCheck:
         """The good rows, and what is wrong with the others: one refusal a row."""
         refused: dict[int, Refusal] = {}
         columns = []
-        for field, column, wanted in zip(self._fields, batch.columns, self.schema, strict=True):
-            column, wrong = converted(column, wanted.type)
+        for field, place, wanted in zip(self._fields, self._places, self.schema, strict=True):
+            column, wrong = converted(batch.column(place), wanted.type)
             columns.append(column)
             for row, reason in [*wrong.items(), *self._problems(field, column)]:
                 refused.setdefault(row, Refusal(row, field.name, reason))

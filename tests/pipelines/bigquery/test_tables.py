@@ -59,7 +59,9 @@ def test_a_table_becomes_a_table(tmp_path: Path, warehouse: Warehouse) -> None:
 
 def test_a_query_is_read_like_a_table(tmp_path: Path, warehouse: Warehouse) -> None:
     create_tickets(warehouse, 100)
-    query = f"SELECT ticket AS id, body AS text, amount * 2 AS twice FROM `{warehouse.name('tickets')}` WHERE amount < 10"
+    query = (
+        f"SELECT ticket AS id, body AS text, amount * 2 AS twice FROM `{warehouse.name('tickets')}` WHERE amount < 10"
+    )
     warehouse.run(tmp_path, warehouse.job(tmp_path, {"query": query}, {}))
     rows = warehouse.rows("results")
     assert [(row["id"], row["twice"]) for row in rows] == [(f"t{number:05}", 2 * number) for number in range(10)]
@@ -135,7 +137,9 @@ def test_every_type_comes_and_goes(tmp_path: Path, warehouse: Warehouse, method:
     warehouse.run(tmp_path, warehouse.job(tmp_path, {"table": warehouse.name("types")}, output))
     full, empty = warehouse.rows("results")
     assert {name: full[name] for name in values} == values
-    assert {name: empty[name] or None for name in values if name != "a_struct"} == dict.fromkeys(values.keys() - {"a_struct"})
+    assert {name: empty[name] or None for name in values if name != "a_struct"} == dict.fromkeys(
+        values.keys() - {"a_struct"}
+    )
     written = {field.name: field for field in warehouse.client.get_table(warehouse.name("results")).schema}
     assert [(type_of(written[field.name]), written[field.name].mode) for field in fields] == [
         (type_of(field), field.mode) for field in fields
