@@ -197,7 +197,7 @@ class BigQueryOutput(Section):
     format: Literal["bigquery"]
     table: Table
     write: Literal["append", "replace", "merge"] = "append"
-    key: Annotated[tuple[Column, ...], Field(min_length=1)] = ("id",)
+    key: tuple[Column, ...] = ("id",)
     method: Literal["storage", "load"] = "storage"
     # Where a load job finds its files.
     temporary: Annotated[str, Field(pattern=r"^gs://")] | None = None
@@ -209,8 +209,8 @@ class BigQueryOutput(Section):
 
     @model_validator(mode="after")
     def _fitting(self) -> Self:
-        if "key" in self.model_fields_set and self.write != "merge":
-            raise ValueError("key is for write: merge")
+        if "key" in self.model_fields_set and (self.write != "merge" or not self.key):
+            raise ValueError("key is for write: merge, and names at least one column")
         if (self.temporary is None) == (self.method == "load"):
             raise ValueError("method: load and temporary: gs://bucket/folder go together")
         return self
