@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from decimal import Decimal
 from typing import Any
 
+from pipelines.bigquery.clients import rest_client
 from pipelines.bigquery.names import TableName
 from pipelines.bigquery.read import stream_batches, streams_of
 from pipelines.chunks import Chunk
@@ -22,6 +23,12 @@ def rows_of(output: BigQueryOutput, columns: Sequence[str]) -> Iterator[dict[str
                 if row.get("labels") == [] and row["label"] is not None:
                     row["labels"] = None  # BigQuery has no lists that are null
                 yield row
+
+
+def first_rows(output: BigQueryOutput, count: int) -> list[dict[str, Any]]:
+    """Some of a table's rows, any ones; reading them costs nothing."""
+    name = TableName.parse(output.table)
+    return [dict(row) for row in rest_client(name.project).list_rows(str(name), max_results=count)]
 
 
 def is_settled(row: dict[str, Any], job: Job) -> bool:

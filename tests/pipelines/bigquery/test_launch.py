@@ -183,7 +183,7 @@ def test_a_stream_only_appends(tmp_path: Path) -> None:
     stream = {"format": "kafka", "bootstrap_servers": "b:9092", "topic": "t", "group": "g"}
     for output in ({"write": "merge"}, {"write": "replace"}, {"method": "load", "temporary": "gs://b/t"}):
         document = {"source": stream, "output": {"format": "bigquery", "table": "p.d.r", **output}, "labels": LABELS}
-        with pytest.raises(JobError, match="output = .*: needs a source that ends"):
+        with pytest.raises(JobError, match=r"output = .*: needs a source that ends"):
             parse_job(document, tmp_path / "job.yaml")
 
 

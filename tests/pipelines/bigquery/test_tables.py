@@ -11,7 +11,11 @@ import pytest
 from classer_core import JobError
 from pipelines.bigquery.read import open_streams, stream_batches
 from pipelines.bigquery.schema import arrow_schema, type_of
+from pipelines.job import parse_job
 from pipelines.read import source_columns
+from pipelines.sample import records_of, sample_records
+from runners.dry_run import dry_run
+from runners.preview import first_rows, preview
 from tests.pipelines.bigquery.warehouse import LABELS, Warehouse, column, string
 
 pytestmark = pytest.mark.integration
@@ -198,3 +202,27 @@ def test_new_columns_are_added_and_types_never_changed(tmp_path: Path, warehouse
 def staging_tables(warehouse: Warehouse) -> list[str]:
     names = [table.table_id for table in warehouse.client.list_tables(warehouse.dataset)]
     return [name for name in names if name.startswith("_classer")]
+
+
+def test_a_sample_and_a_preview(tmp_path: Path, warehouse: Warehouse) -> None:
+    """What `classer tune`, `compare` and `run --preview` look at."""
+    job = warehouse.job(tmp_path, create_tickets(warehouse, 100), {})
+    sampled = sample_records(job, "", 10)
+    assert len({record.id for record in sampled}) == 10
+    assert all(record.text.endswith(str(int(record.id[1:]))) for record in sampled)
+    assert [record.id for record in records_of(job, "", {"t00007"})] == ["t00007"]
+    warehouse.run(tmp_path, job)
+    assert len({row["id"] for row in first_rows(job, 5)}) == 5
+    assert preview(job, 3).row_count == 3
+
+
+def test_a_dry_run_asks_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("BIGQUERY_EMULATOR_HOST", "BIGQUERY_STORAGE_EMULATOR_HOST"):
+        monkeypatch.delenv(name, raising=False)
+    section = {"format": "bigquery", "table": "p.d.tickets", "columns": {"id": "ticket", "text": "body"}}
+    output = {"format": "bigquery", "table": "p.d.results", "write": "merge"}
+    job = parse_job({"source": section, "output": output, "labels": LABELS, "only": "stale"}, tmp_path / "job.yaml")
+    steps = {"/".join(step.split("/")[:4]) for step in dry_run(job, tmp_path, "local").steps}
+    assert "Records/ReadRecords/Table/OpenSession" in steps
+    assert {"WriteResults/Commit", "WriteFailures/Commit"} <= steps
+    assert [step for step in steps if step.startswith("WriteResults/AppendRows")]
