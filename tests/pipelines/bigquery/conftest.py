@@ -6,6 +6,7 @@ from itertools import count
 import pytest
 
 from pipelines.bigquery import clients
+from tests.beam_bigquery import no_credentials
 from tests.bigquery_server import PROJECT, BigQueryServer
 from tests.pipelines.bigquery.warehouse import Warehouse
 
@@ -19,7 +20,7 @@ def server() -> Iterator[BigQueryServer]:
 
 
 @pytest.fixture
-def warehouse(server: BigQueryServer, monkeypatch: pytest.MonkeyPatch) -> Warehouse:
+def warehouse(server: BigQueryServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[Warehouse]:
     for name, value in server.variables.items():
         monkeypatch.setenv(name, value)
     for make in (clients.rest_client, clients.read_client, clients.write_client):
@@ -27,4 +28,5 @@ def warehouse(server: BigQueryServer, monkeypatch: pytest.MonkeyPatch) -> Wareho
     client = server.client()
     dataset = f"d{next(numbers)}"
     client.create_dataset(dataset)
-    return Warehouse(client, f"{PROJECT}.{dataset}", server.bucket)
+    with no_credentials():
+        yield Warehouse(client, f"{PROJECT}.{dataset}", server.bucket)

@@ -1,12 +1,17 @@
 """Tables in, tables out: a whole job on a BigQuery emulator."""
 
+import gc
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import apache_beam as beam
 import pyarrow as pa
 import pytest
+from apache_beam.io.gcp.internal.clients.bigquery import DatasetReference
+from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.testing.util import assert_that, equal_to
 
 from classer_core import JobError
 from pipelines.bigquery.read import open_streams, stream_batches
@@ -16,6 +21,8 @@ from pipelines.read import source_columns
 from pipelines.sample import records_of, sample_records
 from runners.dry_run import dry_run
 from runners.preview import first_rows, preview
+from tests.beam_bigquery import beams_connectors
+from tests.bigquery_server import BigQueryServer
 from tests.pipelines.bigquery.warehouse import LABELS, Warehouse, column, string
 
 pytestmark = pytest.mark.integration
@@ -202,6 +209,24 @@ def test_new_columns_are_added_and_types_never_changed(tmp_path: Path, warehouse
 def staging_tables(warehouse: Warehouse) -> list[str]:
     names = [table.table_id for table in warehouse.client.list_tables(warehouse.dataset)]
     return [name for name in names if name.startswith("_classer")]
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
+def test_beams_own_connector_reads_what_we_write(tmp_path: Path, warehouse: Warehouse, server: BigQueryServer) -> None:
+    warehouse.run(tmp_path, warehouse.job(tmp_path, create_tickets(warehouse, 300), {}, passthrough=["amount"]))
+    project, dataset = warehouse.dataset.split(".")
+    read = beam.io.ReadFromBigQuery(
+        table=f"{project}:{dataset}.results",
+        method="DIRECT_READ",
+        temp_dataset=DatasetReference(projectId=project, datasetId=dataset),
+    )
+    options = PipelineOptions([f"--project={project}", f"--temp_location={warehouse.bucket}/temporary"])
+    with beams_connectors(server), beam.Pipeline("FnApiRunner", options) as pipeline:
+        found = pipeline | read | beam.Map(lambda row: (row["id"], row["label"], row["amount"]))
+        expected = [(row["id"], row["label"], row["amount"]) for row in warehouse.rows("results")]
+        assert len(expected) == 300
+        assert_that(found, equal_to(expected))
+    gc.collect()  # Beam leaves connections open
 
 
 def test_a_sample_and_a_preview(tmp_path: Path, warehouse: Warehouse) -> None:
