@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 from unittest import mock
 
+import google.auth
 import grpc
 from apache_beam.internal.gcp import auth
 from apache_beam.io.gcp import bigquery as beam_bigquery
@@ -15,7 +16,7 @@ from google.auth.credentials import AnonymousCredentials
 from google.cloud.bigquery_storage_v1 import BigQueryReadClient
 from google.cloud.bigquery_storage_v1.services.big_query_read.transports import BigQueryReadGrpcTransport
 
-from tests.bigquery_server import BigQueryServer
+from tests.bigquery_server import PROJECT, BigQueryServer
 
 
 @contextmanager
@@ -37,6 +38,7 @@ def beams_connectors(server: BigQueryServer) -> Iterator[None]:
 
     with (
         no_credentials(),
+        mock.patch.object(google.auth, "default", lambda *_, **__: (AnonymousCredentials(), PROJECT)),
         mock.patch.object(BigqueryV2, "BASE_URL", f"{rest}/bigquery/v2/"),
         mock.patch.object(beam_bigquery.bq_storage, "BigQueryReadClient", client),
     ):

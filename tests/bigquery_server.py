@@ -39,7 +39,7 @@ class BigQueryServer:
     """
 
     def __enter__(self) -> Self:
-        python = _environment()
+        python = make_environment()
         self._folder = tempfile.TemporaryDirectory()
         root = Path(self._folder.name)
         _link_extensions(python, root)
@@ -95,7 +95,7 @@ class BigQueryServer:
         raise RuntimeError(f"the emulator did not start: {log[-2000:]}")
 
 
-def _environment() -> Path:
+def make_environment() -> Path:
     """The Python of the emulator's environment, made when there is none."""
     folder = Path(platformdirs.user_cache_dir("classer-tests")) / "bqemulator-1.4.0"
     python = folder / "bin" / "python"
@@ -122,3 +122,7 @@ def _free_port() -> int:
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
         return int(found.getsockname()[1])
+
+
+if __name__ == "__main__":
+    make_environment()

@@ -6,7 +6,6 @@ from itertools import count
 import pytest
 
 from pipelines.bigquery import clients
-from tests.beam_bigquery import no_credentials
 from tests.bigquery_server import PROJECT, BigQueryServer
 from tests.pipelines.bigquery.warehouse import Warehouse
 
@@ -21,6 +20,8 @@ def server() -> Iterator[BigQueryServer]:
 
 @pytest.fixture
 def warehouse(server: BigQueryServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[Warehouse]:
+    from tests.beam_bigquery import no_credentials  # needs the extra gcp, which only integration tests have
+
     for name, value in server.variables.items():
         monkeypatch.setenv(name, value)
     for make in (clients.rest_client, clients.read_client, clients.write_client):

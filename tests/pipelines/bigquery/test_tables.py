@@ -9,7 +9,6 @@ from typing import Any
 import apache_beam as beam
 import pyarrow as pa
 import pytest
-from apache_beam.io.gcp.internal.clients.bigquery import DatasetReference
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.testing.util import assert_that, equal_to
 
@@ -21,7 +20,6 @@ from pipelines.read import source_columns
 from pipelines.sample import records_of, sample_records
 from runners.dry_run import dry_run
 from runners.preview import first_rows, preview
-from tests.beam_bigquery import beams_connectors
 from tests.bigquery_server import BigQueryServer
 from tests.pipelines.bigquery.warehouse import LABELS, Warehouse, column, string
 
@@ -213,6 +211,10 @@ def staging_tables(warehouse: Warehouse) -> list[str]:
 
 @pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
 def test_beams_own_connector_reads_what_we_write(tmp_path: Path, warehouse: Warehouse, server: BigQueryServer) -> None:
+    from apache_beam.io.gcp.internal.clients.bigquery import DatasetReference
+
+    from tests.beam_bigquery import beams_connectors
+
     warehouse.run(tmp_path, warehouse.job(tmp_path, create_tickets(warehouse, 300), {}, passthrough=["amount"]))
     project, dataset = warehouse.dataset.split(".")
     read = beam.io.ReadFromBigQuery(
