@@ -45,7 +45,11 @@ class Merge(NamedTuple):
         run_once(client, self.name, location, start)
         if key and (repeated := self._repeated(client, key, location)):
             log.warning("%s: %d rows of this run have the key of another; one of each is kept", self.table, repeated)
-        client.delete_table(str(self.staged), not_found_ok=True)
+        self.drop()
+
+    def drop(self) -> None:
+        """The staging table goes."""
+        rest_client(self.table.project).delete_table(str(self.staged), not_found_ok=True)
 
     def _repeated(self, client: Any, key: Sequence[str], location: str | None) -> int:
         [row] = client.query(repeated_sql(self.staged, key), location=location).result()

@@ -55,6 +55,8 @@ def scope_of(job: Job) -> Scope:
     source, now = job.source, datetime.now(UTC)
     if not isinstance(source, BigQuerySource) or source.watermark is None or source.table is None:
         return Scope(now)
+    if not isinstance(job.output, BigQueryOutput):  # another run's output is looked at, as in an evaluation
+        return Scope(now)
     place = "source.watermark"
     with job_problems(place, source.watermark):
         field = next((item for item in _fields(source) if item.name == source.watermark), None)
@@ -63,7 +65,6 @@ def scope_of(job: Job) -> Scope:
         if type_of(field) not in ("TIMESTAMP", "DATETIME", "DATE", "INT64") or field.mode == "REPEATED":
             message = f"is {type_of(field)}"
             raise wrong(place, source.watermark, message, "Name a column of TIMESTAMP, DATETIME, DATE or INT64.")
-        assert isinstance(job.output, BigQueryOutput)
         since = watermark_of(TableName.parse(job.output.table), source, type_of(field))
         return Scope(now, since, newest(source, since, type_of(field)))
 
@@ -187,11 +188,12 @@ def _query(source: BigQuerySource, columns: Columns, wanted: Sequence[str]) -> t
     assert source.table is not None
     name = TableName.parse(source.table)
     table = rest_client(name.project).get_table(str(name))
-    if table.table_type == "TABLE" and source.watermark is None:
+    scope = columns.scope
+    if table.table_type == "TABLE" and scope.until is None:
         return None
     sql, parameters = f"SELECT {', '.join(map(quoted, wanted))} FROM {name.sql}", []
-    if source.watermark is not None:
-        column, scope = quoted(source.watermark), columns.scope
+    if source.watermark is not None and scope.until is not None:
+        column = quoted(source.watermark)
         type_ = next(type_of(field) for field in table.schema if field.name == source.watermark)
         # Rows that have no watermark are never old.
         sql += f" WHERE ({column} IS NULL OR {column} <= @until)"

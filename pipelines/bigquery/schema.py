@@ -77,8 +77,9 @@ def type_of(field: SchemaField) -> str:
 
 
 def result_table_schema(results: pa.Schema) -> pa.Schema:
-    """The schema of result rows as a table has them."""
-    return pa.schema([*results, CLASSIFIED_AT])
+    """The schema of result rows as a table has them; a source's own `classified_at` gets the prefix `input_`."""
+    named = [item.with_name(f"input_{item.name}") if item.name == CLASSIFIED_AT.name else item for item in results]
+    return pa.schema([*named, CLASSIFIED_AT])
 
 
 def table_fields(schema: pa.Schema) -> list[SchemaField]:
@@ -114,9 +115,10 @@ def schema_problems(place: str, schema: pa.Schema) -> list[Problem]:
         if not is_column(item.name):
             message = "is no name for a column of BigQuery: letters, digits and underscores are"
             problems.append(Problem(place, repr(item.name), message, remedy))
-        elif (other := seen.setdefault(item.name.lower(), item.name)) != item.name:
+        elif (other := seen.get(item.name.lower())) is not None:
             message = f"is the same as {other!r} for BigQuery, which ignores case"
             problems.append(Problem(place, repr(item.name), message, remedy))
+        seen.setdefault(item.name.lower(), item.name)
         try:
             _field(item, "")
         except UnsupportedTypeError as error:

@@ -202,7 +202,9 @@ class CommitTable(beam.DoFn):
                 load_files(target, written)
             else:
                 commit(target.staged, written)
-            if merge is not None:
+            if merge is not None and not written and output.write == "merge":
+                merge.drop()
+            elif merge is not None:
                 order = self._mark.source.watermark if self._mark else None
                 merge.run(output.key if output.write == "merge" else (), order)
         if self._mark is not None and self._mark.until is not None and not sum(postponed):

@@ -19,8 +19,10 @@ from pipelines.job import parse_job
 from pipelines.read import source_columns
 from pipelines.sample import records_of, sample_records
 from runners.dry_run import dry_run
+from runners.evaluation import evaluate_job
 from runners.preview import first_rows, preview
 from tests.bigquery_server import BigQueryServer
+from tests.fakes import load
 from tests.pipelines.bigquery.warehouse import LABELS, Warehouse, column, string
 
 pytestmark = pytest.mark.integration
@@ -253,3 +255,24 @@ def test_a_dry_run_asks_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert "Records/ReadRecords/Table/OpenSession" in steps
     assert {"WriteResults/Commit", "WriteFailures/Commit"} <= steps
     assert [step for step in steps if step.startswith("WriteResults/AppendRows")]
+
+
+def test_results_are_a_source_too(tmp_path: Path, warehouse: Warehouse) -> None:
+    """Columns that are named like ours get a prefix."""
+    warehouse.run(tmp_path, warehouse.job(tmp_path, create_tickets(warehouse, 5), {}))
+    columns = {"id": "ticket", "text": "body"}
+    source = {"table": warehouse.name("results"), "columns": columns}
+    passed = ["label", "classified_at", "amount"]
+    warehouse.run(tmp_path, warehouse.job(tmp_path, source, {"table": warehouse.name("again")}, passthrough=passed))
+    first = {row["id"]: row for row in warehouse.rows("results")}
+    for row in warehouse.rows("again"):
+        assert row["input_label"] == first[row["id"]]["label"]
+        assert row["input_classified_at"] == first[row["id"]]["classified_at"] < row["classified_at"]
+
+
+def test_a_tables_answers_are_judged(tmp_path: Path, warehouse: Warehouse) -> None:
+    """Gold rows name ids of the table."""
+    job = warehouse.job(tmp_path, create_tickets(warehouse, 30), {"write": "merge"}, only="stale", max_rows=1)
+    (tmp_path / "gold.csv").write_text("ticket,label\n" + "".join(f"t{n:05},{LABELS[n % 3]}\n" for n in range(12)))
+    report = evaluate_job(job, tmp_path / "job.yaml", str(tmp_path / "gold.csv"), load=load)
+    assert (report.judged, report.accuracy.value) == (12, 1.0)
