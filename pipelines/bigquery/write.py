@@ -207,6 +207,8 @@ class CommitTable(beam.DoFn):
             elif merge is not None:
                 order = self._mark.source.watermark if self._mark else None
                 merge.run(output.key if output.write == "merge" else (), order)
+        else:
+            merge.drop()
         if self._mark is not None and self._mark.until is not None and not sum(postponed):
             keep(target.table, self._mark.source, self._mark.until)
 

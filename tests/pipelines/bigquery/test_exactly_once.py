@@ -9,9 +9,16 @@ import pytest
 from classer_core import Engine
 from pipelines.bigquery.append import AppendStream, commit
 from pipelines.bigquery.names import TableName
-from pipelines.bigquery.write import AppendRows, CommitTable, Target
+from pipelines.bigquery.prepare import prepare_tables
+from pipelines.bigquery.write import AppendRows, CheckRows, CommitTable, Target, load_files
+from pipelines.chunks import output_schema
+from pipelines.readers import Columns
 from pipelines.sections import BigQueryOutput
+from pipelines.write import WriteTemporaryFiles
+from runners.local import run_name
 from tests.fakes import FakeModel
+from tests.pipelines.bigquery.test_refused import PASSED, ROWS, result_batches
+from tests.pipelines.bigquery.test_tables import staging_tables
 from tests.pipelines.bigquery.warehouse import Warehouse, column, string
 
 pytestmark = pytest.mark.integration
@@ -85,6 +92,36 @@ def test_a_stream_that_does_not_exist_is_an_error(warehouse: Warehouse) -> None:
     stream.finalize()
     with pytest.raises(RuntimeError, match="did not commit 2 streams"):
         commit(table, [stream.name, f"{table.path}/streams/unknown"])
+
+
+@pytest.mark.parametrize("method", ["storage", "load"])
+@pytest.mark.parametrize("write", ["append", "replace", "merge"])
+def test_a_commit_may_be_tried_again_wherever_it_was(
+    tmp_path: Path, warehouse: Warehouse, write: str, method: str
+) -> None:
+    """The worker is lost after the rows are in the staging table, and after everything was done."""
+    load = {"method": method, "temporary": f"{warehouse.bucket}/temporary"} if method == "load" else {}
+    job = warehouse.job(tmp_path, {"table": warehouse.name("tickets")}, {"write": write, **load})
+    run = run_name()
+    prepare_tables(job, Columns({"id": "id", "text": "text"}, PASSED), run)
+    target = Target(job.output, output_schema(PASSED), run)
+    check = CheckRows(target)
+    check.setup()
+    batches = [rows for batch in result_batches() for rows in check.process(batch)]
+    assert sum(len(rows) for rows in batches) == ROWS
+    if method == "load":
+        writer = WriteTemporaryFiles(target.files, "parquet")
+        writer.start_bundle()
+        assert [item for rows in batches for item in writer.process(rows)] == []
+        written = [item.value for item in writer.finish_bundle()]
+        load_files(target, written)
+    else:
+        written = bundle(target, *batches)
+        commit(target.staged, written)
+    for _ in range(2):
+        CommitTable(target, None).process(None, written)
+        assert [row["id"] for row in warehouse.rows("results")] == [f"{number:04}" for number in range(ROWS)]
+    assert target.staged.table not in staging_tables(warehouse)
 
 
 class FailingModel(FakeModel):
