@@ -36,10 +36,14 @@ class TableName(NamedTuple):
         """As SQL names it."""
         return f"`{self}`"
 
+    @property
+    def digest(self) -> str:
+        """What tells it from other tables, in letters that every name may have."""
+        return hashlib.sha256(str(self).encode()).hexdigest()[:8]
+
     def staging(self, run: str) -> TableName:
         """Where a run's rows wait until they all are there: in the same dataset, with its rights and location."""
-        digest = hashlib.sha256(self.table.encode()).hexdigest()[:8]
-        return self._replace(table=f"_classer_{run}_{digest}")
+        return self._replace(table=f"_classer_{run}_{self.digest}")
 
 
 def quoted(column: str) -> str:

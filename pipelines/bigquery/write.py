@@ -231,7 +231,7 @@ def load_files(target: Target, files: list[str]) -> None:
         table = str(target.staged)
         return client.load_table_from_uri(sorted(files), table, job_id=job_id, location=location, job_config=config)
 
-    run_once(client, f"classer_load_{target.run}_{target.table.table}", location, start)
+    run_once(client, f"classer_load_{target.run}_{target.table.digest}", location, start)
     remove([target.files])
 
 
