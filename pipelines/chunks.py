@@ -37,6 +37,7 @@ CHUNK_BYTES = 8 << 20
 # A failure row keeps the whole original record, but for strings longer than this.
 KEPT_CHARS = 100_000
 KEPT_SOURCE_CHARS = 2_000
+ID_DIGITS = 16
 ATTACHED = ("image", "file")
 
 
@@ -165,6 +166,12 @@ def row_values(rows: pa.RecordBatch, row: int) -> dict[str, Any]:
 def record_json(original: Mapping[str, Any]) -> str:
     """A record as JSON; strings too long to keep are cut, with their length and digest."""
     return orjson.dumps(_kept(dict(original)), default=str, option=orjson.OPT_NON_STR_KEYS).decode()
+
+
+def content_id(fields: Mapping[str, Sequence[Any]], row: int) -> str:
+    """The id of a record without one nor a place: the same whenever and wherever the record is read."""
+    given = {name: values[row] for name, values in fields.items()}
+    return hashlib.sha256(record_json(given).encode()).hexdigest()[:ID_DIGITS]
 
 
 def shown_source(value: Any) -> Any:

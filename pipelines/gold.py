@@ -197,7 +197,8 @@ def _gold_source(job: Job, path: str) -> FileSource:
     if format is None:
         remedy = f"Name it with one of {', '.join(FORMATS)}, compressed or not."
         raise JobError([Problem("--gold", shown(path, 200), "has no ending that tells its format", remedy)])
-    delimiter = "\t" if ending[0].lower() == ".tsv" else job.source.delimiter
+    own = job.source.delimiter if isinstance(job.source, FileSource) else ","
+    delimiter = "\t" if ending[0].lower() == ".tsv" else own
     return FileSource(format=format, path=(found[0],), delimiter=delimiter)
 
 

@@ -12,9 +12,12 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import apache_beam as beam
+import pyarrow as pa
 
 from classer_core.cached import CachedEngine
 from classer_core.records import FAILURE_SCHEMA
+from pipelines.bigquery.write import Mark, WriteTable
+from pipelines.budget import POSTPONED, SpendBudget, TakeBudget
 from pipelines.chunks import ClassifiedChunk, output_schema
 from pipelines.classify import ClassifyRecords
 from pipelines.dedup import AnswerDistinct
@@ -24,6 +27,7 @@ from pipelines.job import Job
 from pipelines.known import JoinAnswers
 from pipelines.read import ReadRecords
 from pipelines.readers import Columns
+from pipelines.sections import BigQueryOutput, BigQuerySource
 from pipelines.write import WriteRows
 
 FAILURES = "failures"
@@ -59,16 +63,36 @@ def build(
         records = records | "JoinAnswers" >> beam.ParDo(JoinAnswers(job, load, run), beam.pvalue.AsIter(answers))
     elif job.only == "stale":
         records = records | "JoinAnswers" >> beam.ParDo(JoinAnswers(job, load, run))
-    classified = (
-        records
-        | "ClassifyRecords" >> ClassifyRecords(load, job.abstention)
-        | "Outcomes" >> beam.ParDo(split_outcomes).with_outputs(FAILURES, main="results")
-    )
-    failures = job.failures_output
-    _ = classified.results | "WriteResults" >> WriteRows(
-        job.output.path, job.output.format, output_schema(columns.passed), run
-    )
-    _ = classified[FAILURES] | "WriteFailures" >> WriteRows(failures.path, failures.format, FAILURE_SCHEMA, run)
+    budget, postponed = (run, job.max_rows, job.max_tokens), None
+    if job.max_rows is not None or job.max_tokens is not None:
+        taken = records | "TakeBudget" >> beam.ParDo(TakeBudget(*budget)).with_outputs(POSTPONED, main="records")
+        records, postponed = taken.records, taken[POSTPONED]
+    chunks = records | "ClassifyRecords" >> ClassifyRecords(load, job.abstention)
+    if job.max_tokens is not None:
+        chunks = chunks | "SpendBudget" >> beam.ParDo(SpendBudget(*budget))
+    classified = chunks | "Outcomes" >> beam.ParDo(split_outcomes).with_outputs(FAILURES, main="results")
+    failures = classified[FAILURES]
+    schema = output_schema(columns.passed)
+    if isinstance(job.output, BigQueryOutput):
+        refused = classified.results | "WriteResults" >> WriteTable(
+            job.output, schema, run, _mark(job, columns), postponed
+        )
+        failures = (failures, refused) | "AllFailures" >> beam.Flatten()
+    else:
+        _ = classified.results | "WriteResults" >> _writer(job.output, schema, run)
+    _ = failures | "WriteFailures" >> _writer(job.failures_output, FAILURE_SCHEMA, run)
+
+
+def _writer(output: Any, schema: pa.Schema, run: str) -> beam.PTransform[Any, Any]:
+    if isinstance(output, BigQueryOutput):
+        return WriteTable(output, schema, run)
+    return WriteRows(output.path, output.format, schema, run)
+
+
+def _mark(job: Job, columns: Columns) -> Mark | None:
+    source = job.source
+    marked = isinstance(source, BigQuerySource) and source.watermark is not None
+    return Mark(source, columns.scope.until) if marked else None
 
 
 class FetchedRecords(beam.PTransform[Any, Any]):

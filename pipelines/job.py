@@ -24,6 +24,7 @@ from pipelines.sections import (
     UNKNOWN_FORMAT,
     AnyOutput,
     AnySource,
+    BigQueryOutput,
     FileOutput,
     Section,
     formats_of,
@@ -63,6 +64,8 @@ class Job(Section):
     cache: Annotated[bool | str, Field(repr=False)] = True
     dedup: Literal["worker", "global"] = "worker"
     only: Literal["all", "stale"] = "all"
+    max_rows: Annotated[int, Field(gt=0)] | None = None
+    max_tokens: Annotated[int, Field(gt=0)] | None = None
     model: Annotated[str, Field(min_length=1)] = "embedded"
     visual_model: Annotated[str, Field(min_length=1)] = "embedded"
     page_overflow: Literal["fail", "truncate"] = "fail"
@@ -93,9 +96,15 @@ class Job(Section):
 
     @property
     def failures_output(self) -> Any:
-        """Where failure rows go: unless the job says it, a folder beside the one of the results."""
+        """Where failure rows go: unless the job says it, a folder or a table beside the one of the results."""
         if self.failures is None and isinstance(self.output, FileOutput):
             return self.output.model_copy(update={"path": self.output.path.rstrip("/") + "-failures"})
+        if self.failures is None and isinstance(self.output, BigQueryOutput):
+            # A merge leaves rows of other runs where they are; so do its failures.
+            write = "replace" if self.output.write == "replace" else "append"
+            table = f"{self.output.table}_failures"
+            fields = self.output.model_dump(exclude_unset=True, exclude={"key", "table", "write"})
+            return BigQueryOutput(table=table, write=write, **fields)
         return self.failures
 
     def fetch_rules(self, folder: str) -> FetchRules:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from classer_core.storage_errors import as_problem
 from pipelines.chunks import Chunk, SourceChunk, check_requests
 from pipelines.job import Job
 from pipelines.readers import Columns, Part, Reader, file_failure, is_damage, reader_for
+from pipelines.sections import BigQuerySource
 from pipelines.storage import find_files, is_compressed, open_file
 
 # Files looked at for their columns; what differs in later ones is handled row by row, or fails the file.
@@ -32,6 +34,10 @@ def source_columns(job: Job) -> Columns:
         JobError: no file, no readable file, or a column that the job names is in none of them.
     """
     source = job.source
+    if isinstance(source, BigQuerySource):
+        from pipelines.bigquery.read import scope_of, table_schema
+
+        return replace(_columns(job, table_schema(source)), scope=scope_of(job))
     files: dict[str, int] = {}
     for pattern in source.path:
         with as_problem("source.path", pattern):
@@ -121,6 +127,10 @@ class ReadRecords(beam.PTransform[Any, Any]):
 
     def expand(self, pbegin: Any) -> Any:
         """Files, then their parts, then the rows of each part; of documents, some files at a time."""
+        if isinstance(self._job.source, BigQuerySource):
+            from pipelines.bigquery.read import ReadTable
+
+            return pbegin | "Table" >> ReadTable(self._job, self._columns)
         files = pbegin | "FindFiles" >> FindFiles(self._job.source.path)
         if self._job.source.format == "documents":
             return (

@@ -53,7 +53,7 @@ class WriteRows(beam.PTransform[Any, Any]):
     def expand(self, batches: Any) -> Any:
         """Temporary files bundle by bundle, then all of them published at once."""
         written = batches | "WriteTemporary" >> beam.ParDo(
-            WriteTemporaryFiles(join(self._path, "_temporary", self._run), self._format, self._schema)
+            WriteTemporaryFiles(join(self._path, "_temporary", self._run), self._format)
         )
         return (
             batches.pipeline
@@ -127,10 +127,9 @@ class WriteTemporaryFiles(beam.DoFn):
     A bundle that is tried again leaves a file that nobody names; it goes with the temporary folder.
     """
 
-    def __init__(self, folder: str, format: str, schema: pa.Schema) -> None:
+    def __init__(self, folder: str, format: str) -> None:
         self._folder = folder
         self._format = format
-        self._schema = schema
 
     def start_bundle(self) -> None:
         """No file before there are rows."""
@@ -142,7 +141,7 @@ class WriteTemporaryFiles(beam.DoFn):
         if not batch.num_rows:
             return []
         if self._file is None:
-            self._open()
+            self._open(batch.schema)
         self._writer.write(batch)
         self._rows += batch.num_rows
         if self._rows >= FILE_ROWS:
@@ -156,10 +155,10 @@ class WriteTemporaryFiles(beam.DoFn):
         for path in self._finished:
             yield WindowedValue(path, MIN_TIMESTAMP, (GlobalWindow(),))
 
-    def _open(self) -> None:
+    def _open(self, schema: pa.Schema) -> None:
         self._path = join(self._folder, uuid.uuid4().hex)
         self._file = open_writing(self._path)
-        self._writer = row_writer(self._file, self._format, self._schema)
+        self._writer = row_writer(self._file, self._format, schema)
         self._rows = 0
 
     def _close(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -24,6 +25,7 @@ from classer_core.errors import JobError, Problem, TooManyFailuresError
 from classer_core.hardware import available_cores
 from classer_core.storage import is_url
 from pipelines import progress
+from pipelines.bigquery.prepare import prepare_tables
 from pipelines.classify import NAMESPACE
 from pipelines.graph import build
 from pipelines.job import Job
@@ -71,9 +73,11 @@ def run_job(
     except ValueError as error:
         message = str(error).rstrip(".")
         raise JobError([Problem("--runner", shown(runner), message, "Without it a job runs here.")]) from error
-    columns = source_columns(job)
     run = run_name()
+    _refuse_budget_of_many(job, runner, launch.at_once)
+    columns = source_columns(job)
     check_folders(job, run)
+    prepare_tables(job, columns, run)
     if load is not None:
         load_cached: Callable[[], CachedEngine] = partial(with_cache, cache_url(job, runner), load)
     else:
@@ -97,6 +101,14 @@ def run_job(
             summary,
         )
     return summary
+
+
+def _refuse_budget_of_many(job: Job, runner: str, at_once: int) -> None:
+    """What a run has spent is known in one process."""
+    for name in ("max_rows", "max_tokens"):
+        if (value := getattr(job, name)) is not None and (runner != "local" or at_once > 1):
+            message, remedy = "is counted by runs in one process", "Run it on `local`, or LIMIT a query of the source."
+            raise JobError([Problem(name, str(value), message, remedy)])
 
 
 def run_name() -> str:
@@ -157,13 +169,15 @@ def _progress_bar(console: Console | None, job: Job) -> Iterator[None]:
 
 def _summary(job: Job, run: str, result: Any, seconds: float) -> RunSummary:
     found = result.metrics().query(beam.metrics.MetricsFilter().with_namespace(NAMESPACE))
-    counters = {counter.key.metric.name: counter.result for counter in found["counters"]}
+    counters: Counter[str] = Counter()
+    for counter in found["counters"]:  # several steps may count the same
+        counters[counter.key.metric.name] += counter.result
     distributions = {item.key.metric.name: item.result for item in found["distributions"]}
     model_ms = distributions.get("model_ms")
     return RunSummary(
         run=run,
         records=counters.get("records", 0),
-        results=counters.get("results", 0),
+        results=counters["results"] - counters["refused"],
         abstained=counters.get("abstained", 0),
         cached=counters.get("cached", 0),
         cache_errors=counters.get("cache_errors", 0),
@@ -175,6 +189,8 @@ def _summary(job: Job, run: str, result: Any, seconds: float) -> RunSummary:
         chunk_records=distributions.get("chunk_records"),
         output=job.output.place,
         failures_path=job.failures_output.place,
+        current=counters["current"],
+        postponed=counters["postponed"],
     )
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import BinaryIO, Protocol
+from datetime import datetime
+from typing import Any, BinaryIO, NamedTuple, Protocol
 
 import pyarrow as pa
 
@@ -23,12 +24,27 @@ class Part:
     end: int | None = None
 
 
+class Scope(NamedTuple):
+    """Rows of a table as they were at a moment, those whose watermark is from `since` (None: any) up to `until`."""
+
+    as_of: datetime | None = None
+    since: Any = None
+    until: Any = None
+
+
+NOW = Scope()
+
+
 @dataclass(frozen=True)
 class Columns:
-    """What is taken from a source: the column of each request field, and the columns that pass through."""
+    """What is taken from a source: the column of each request field, and the columns that pass through.
+
+    `scope` is what of a table is read, and as it was when.
+    """
 
     fields: dict[str, str]
     passed: pa.Schema
+    scope: Scope = NOW
 
 
 class Reader(Protocol):
