@@ -1,6 +1,6 @@
 """Queues: messages in, receipts back when their rows are durably written. They know servers, and nothing of Beam.
 
-    settings (picklable, travels to the worker) --open--> Queue --poll--> Messages --acknowledge / give_back--> Queue
+settings (picklable, travels to the worker) --open--> Queue --poll--> Messages --acknowledge / give_back--> Queue
 """
 
 from __future__ import annotations
