@@ -39,7 +39,7 @@ def fit_columns(
         for row, kept in zip(rows, rescued, strict=True):
             if not row.keys() <= known:
                 kept.update((name, value) for name, value in row.items() if name not in known)
-        arrays[RESCUED] = pa.array([rescued_json(kept) if kept else None for kept in rescued], pa.string())
+        arrays[RESCUED] = pa.array([_json(kept) if kept else None for kept in rescued], pa.string())
     return pa.RecordBatch.from_arrays([arrays[name] for name in schema.names], schema=schema)
 
 
@@ -98,6 +98,5 @@ def _without_nulls(type_: pa.DataType) -> pa.DataType:
     return type_
 
 
-def rescued_json(kept: Mapping[str, Any]) -> str:
-    """Values that fit no column, as `_rescued_data` has them."""
+def _json(kept: Mapping[str, Any]) -> str:
     return orjson.dumps(kept, default=str).decode()

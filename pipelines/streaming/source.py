@@ -1,0 +1,186 @@
+"""QueueSource: a queue as one of Beam's unbounded sources, whose elements are chunks of checked records."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import apache_beam as beam
+from apache_beam import coders
+from apache_beam.io.unbounded_source import CheckpointMark, ReadFromUnboundedSource, UnboundedReader, UnboundedSource
+from apache_beam.utils.timestamp import MAX_TIMESTAMP, MIN_TIMESTAMP, Timestamp
+
+from classer_core.cached import CachedEngine
+from pipelines.chunks import Chunk
+from pipelines.job import Job
+from pipelines.queues import Message, QueueSettings
+from pipelines.streaming.parsing import Entry, MessageParser, StreamColumns, pack
+from pipelines.streaming.polling import Poller, poller
+from pipelines.streaming.preparation import Preparation
+from pipelines.streaming.refreshing import Refresher
+
+# A bundle, and with it a file of each partition, ends after so many records at the latest.
+BUNDLE_RECORDS = 100_000
+# Without any record a bundle ends so soon, for a runner that wants to make a checkpoint.
+IDLE_BUNDLE_S = 1.0
+NO_LIMIT_RECORDS, NO_LIMIT_S = 1 << 30, 1e9
+
+
+@dataclass(frozen=True)
+class Stream:
+    """What a reader has to know; travels to the workers.
+
+    Args:
+        job: the job.
+        columns: what is taken from messages.
+        folder: what the paths of records are relative to.
+        load: loads the engine; called once per worker process.
+        bundle_s: how long the records of one bundle, and so of one file, are gathered at most.
+    """
+
+    job: Job
+    columns: StreamColumns
+    folder: str
+    load: Callable[[], CachedEngine]
+    bundle_s: float
+
+
+class ReadStream(beam.PTransform[Any, Any]):
+    """Reads a queue. Unbounded, unless the job says when it is to stop.
+
+    Messages that are no records are in their chunk's `failures`. Messages are acknowledged when the bundle that they
+    were read in is committed, so what follows has to be without a shuffle up to the sinks.
+
+    Args:
+        stream: what readers have to know.
+        settings: what opens the queue.
+        readers: how many readers share it, at most.
+    """
+
+    def __init__(self, stream: Stream, settings: QueueSettings, readers: int = 1) -> None:
+        super().__init__()
+        self._source = QueueSource(stream, settings, readers)
+
+    def expand(self, pbegin: Any) -> Any:
+        """The reader itself decides when a bundle ends."""
+        return pbegin | ReadFromUnboundedSource(self._source, 0.0, NO_LIMIT_RECORDS, NO_LIMIT_S)
+
+
+class QueueSource(UnboundedSource):
+    """See `ReadStream`."""
+
+    def __init__(self, stream: Stream, settings: QueueSettings, readers: int = 1) -> None:
+        self.stream = stream
+        self.settings = settings
+        self._readers = readers
+
+    def split(self, desired_num_splits: int, options: Any = None) -> Iterable[UnboundedSource]:
+        """As many as the job's workers read at once: a worker that reads several takes turns, and one holds up all."""
+        return [QueueSource(self.stream, part) for part in self.settings.split(self._readers)]
+
+    def create_reader(self, options: Any, checkpoint_mark: CheckpointMark | None) -> UnboundedReader:
+        """A reader that goes on after a mark."""
+        position = checkpoint_mark.position if isinstance(checkpoint_mark, QueueMark) else None
+        return QueueReader(self.stream, self.settings, position)
+
+    def get_checkpoint_mark_coder(self) -> Any:
+        """Marks are small."""
+        return coders.PickleCoder()
+
+
+class QueueMark(CheckpointMark):
+    """All that a reader emitted up to some moment.
+
+    Args:
+        reader: name of its poller.
+        number: of the mark.
+        position: what resumes the queue elsewhere.
+    """
+
+    def __init__(self, reader: str, number: int, position: Any) -> None:
+        self.reader = reader
+        self.number = number
+        self.position = position
+
+    def finalize_checkpoint(self) -> None:
+        """Acknowledges; a reader that is gone has its messages delivered again, or goes on after its position."""
+        found = poller(self.reader)
+        if found is not None:
+            found.written(self.number)
+
+
+class QueueReader(UnboundedReader):
+    """Chunks of one queue, and the bundles that they make."""
+
+    def __init__(self, stream: Stream, settings: QueueSettings, position: Any) -> None:
+        self._stream = stream
+        self._refresher = Refresher(stream.job)
+        self._poller = Poller(
+            settings.open, position, self._parse, self._preparation, stream.job.source.stop_when_idle  # type: ignore[union-attr]
+        )
+        self._entries: list[Entry] = []
+        self._taken_at = 0.0
+        self._began_at: float | None = None  # the bundle, with its first chunk
+        self._records = 0
+        self._watermark = MIN_TIMESTAMP
+
+    def start(self) -> bool:
+        """Opens the queue."""
+        self._refresher.start()
+        self._poller.start()
+        return self.advance()
+
+    def advance(self) -> bool:
+        """The next chunk; blocks for as long as the bundle may last: without that, quiet streams make tiny files."""
+        now = time.monotonic()
+        if self._entries:
+            self._poller.measure(self._entries, now - self._taken_at)
+            self._entries = []
+        left_s = IDLE_BUNDLE_S if self._began_at is None else self._began_at + self._stream.bundle_s - now
+        if left_s <= 0 or self._records >= BUNDLE_RECORDS:
+            return False
+        self._entries = self._poller.take(left_s)
+        if not self._entries:
+            return False
+        self._taken_at = time.monotonic()
+        self._began_at = self._began_at or self._taken_at
+        self._records += len(self._entries)
+        return True
+
+    def get_current(self) -> Chunk:
+        """The chunk."""
+        return pack(self._entries, self._stream.columns.passed)
+
+    def get_current_timestamp(self) -> Timestamp:
+        """The event time of one of its records; all are of one hour."""
+        return Timestamp.from_utc_datetime(self._entries[0].published_at)
+
+    def get_watermark(self) -> Timestamp:
+        """The end of time once nothing more will come."""
+        if self._poller.is_ended:
+            return MAX_TIMESTAMP
+        if self._entries:
+            self._watermark = max(self._watermark, self.get_current_timestamp())
+        return self._watermark
+
+    def get_checkpoint_mark(self) -> QueueMark:
+        """Ends the bundle."""
+        self._began_at, self._records = None, 0
+        return QueueMark(self._poller.name, *self._poller.mark())
+
+    def close(self) -> None:
+        """See `Poller.close`."""
+        self._refresher.close()
+        self._poller.close()
+
+    def _parse(self, messages: Sequence[Message]) -> list[Entry]:
+        return MessageParser(self._stream.columns, self._refresher.requests).parse(messages)
+
+    def _preparation(
+        self, ready: Callable[[Entry], None], broken: Callable[[BaseException], None]
+    ) -> Preparation:
+        job, from_source = self._stream.job, self._stream.job.source.format == "documents"
+        rules = job.fetch_rules(self._stream.folder)
+        return Preparation(self._stream.load, rules, from_source, self._stream.columns.passed, ready, broken)
