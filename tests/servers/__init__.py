@@ -1,0 +1,1 @@
+"""Real servers, each a process of this machine on a free port that keeps nothing."""
