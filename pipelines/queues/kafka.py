@@ -47,6 +47,7 @@ class KafkaQueueSettings:
     timestamp_attribute: str | None = None
     part: int = 0
     parts: int = 1
+    bundle_records: int = 100_000
 
     def check(self) -> None:
         """Makes sure that it can be read.

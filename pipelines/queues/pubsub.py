@@ -33,6 +33,7 @@ class PubSubQueueSettings:
 
     subscription: str
     timestamp_attribute: str | None = None
+    bundle_records: int = OUT_MESSAGES // 2  # the other half is on its way or waits
 
     def check(self) -> None:
         """Makes sure that it is there, as far as this user may know.
