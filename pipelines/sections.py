@@ -108,6 +108,7 @@ class StreamSource(Source):
 
     # For a drain that is scheduled; without it a stream goes on until it is stopped.
     stop_when_idle: Seconds | None = None
+    timestamp_attribute: Name | None = None  # or header of Kafka: the event time, instead of the time of publishing
 
     @property
     def is_stream(self) -> bool:
@@ -121,7 +122,6 @@ class PubSubSource(StreamSource):
     format: Literal["pubsub"]
     subscription: Annotated[str, Field(pattern=r"^projects/[^/]+/subscriptions/[^/]+$")]
     id_attribute: Name | None = None
-    timestamp_attribute: Name | None = None
 
 
 class KafkaSource(StreamSource):

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-import orjson
 import pyarrow as pa
 
 from classer_core.cached import Known
@@ -21,7 +19,7 @@ from pipelines.job import Job
 from pipelines.queues import Message
 from pipelines.readers import Columns
 from pipelines.readers.ndjson import MAX_LINE_BYTES, parse_object
-from pipelines.readers.typing import RESCUED
+from pipelines.readers.typing import RESCUED, as_json
 
 # What an entry takes beside its body.
 ENTRY_BYTES = 1_000
@@ -210,12 +208,7 @@ def pack(entries: Sequence[Entry], passed: pa.Schema) -> Chunk:
 def _as_string(value: Any) -> str | None:
     if value is None:
         return None
-    if isinstance(value, str):
-        return _printable(value)
-    try:
-        return orjson.dumps(value, default=str).decode()
-    except TypeError:  # integers of more than 64 bits, lone surrogates, more than 254 levels
-        return json.dumps(value)
+    return _printable(value) if isinstance(value, str) else as_json(value)
 
 
 def _shown_body(data: bytes) -> str:
