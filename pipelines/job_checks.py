@@ -63,7 +63,7 @@ def _path_problems(job: Job, file: Path) -> list[Problem]:
             remedy = "Relative paths start at the job file's folder."
             problems.append(Problem(f"{file}: source.path", shown(path, 200), "matches no file", remedy))
         for folder in folders.values():
-            if any(match.is_relative_to(folder) for match in found):
+            if any(match.is_relative_to(folder) for match in found) or (job.source.is_stream and _covers(path, folder)):
                 message, remedy = f"matches files of the job's own output {folder}", "Write to another folder."
                 problems.append(Problem(f"{file}: source.path", shown(path, 200), message, remedy))
     for name, folder in folders.items():
@@ -75,6 +75,12 @@ def _path_problems(job: Job, file: Path) -> list[Problem]:
         message = "is the same place as the output's"
         problems.append(Problem(f"{file}: failures", shown(job.output.place), message, "Name another one."))
     return problems
+
+
+def _covers(pattern: str, folder: str) -> bool:
+    """Whether a pattern will match the files of a folder once they are there."""
+    above, recursive, _ = pattern.partition("**")
+    return bool(recursive) and not glob.has_magic(above) and Path(folder).is_relative_to(above)
 
 
 def need_end(job: Job) -> None:
@@ -101,6 +107,10 @@ def _stream_problems(job: Job, file: Path) -> list[Problem]:
         for name, wanted in asked.items()
         if wanted
     ]
+    if isinstance(job.output, FileOutput) and isinstance(job.passthrough, list):
+        message = "is what the folders of a stream's files are called"
+        taken = [name for name in job.passthrough if name in ("date", "hour")]
+        problems += [Problem(f"{file}: passthrough", name, message, "Rename the key.") for name in taken]
     if job.max_failure_ratio < 1:
         remedy = "Leave it out: failures are in their own output while the stream runs."
         problems.append(Problem(f"{file}: max_failure_ratio", shown(job.max_failure_ratio), message, remedy))

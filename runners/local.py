@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
@@ -190,7 +191,9 @@ def _progress_bar(console: Console | None, total: int | None) -> Iterator[None]:
 
 def _summary(job: Job, result: Any, seconds: float) -> RunSummary:
     found = result.metrics().query(beam.metrics.MetricsFilter().with_namespace(NAMESPACE))
-    counters = {counter.key.metric.name: counter.result for counter in found["counters"]}
+    counters: Counter[str] = Counter()
+    for counter in found["counters"]:  # of each step
+        counters[counter.key.metric.name] += counter.result
     distributions = {item.key.metric.name: item.result for item in found["distributions"]}
     failures = {name.partition(".")[2]: count for name, count in counters.items() if name.startswith("failures.")}
     model_ms = distributions.get("model_ms")
