@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -69,13 +70,39 @@ class ReadStream(beam.PTransform[Any, Any]):
         return pbegin | ReadFromUnboundedSource(self._source, 0.0, NO_LIMIT_RECORDS, NO_LIMIT_S)
 
 
-class QueueSource(UnboundedSource):
+class _AlwaysPickledAlike:
+    """Gives the same bytes each time, for Beam finds the reader of a stream by those of its source and mark.
+
+    Pickle itself does not: what it writes depends on which equal strings are one object.
+    """
+
+    _bytes: bytes | None = None
+
+    def _arguments(self) -> tuple[Any, ...]:
+        raise NotImplementedError
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        if self._bytes is None:
+            self._bytes = pickle.dumps(self._arguments())
+        return _unpickled, (type(self), self._bytes)
+
+
+def _unpickled(kind: type[_AlwaysPickledAlike], arguments: bytes) -> _AlwaysPickledAlike:
+    made = kind(*pickle.loads(arguments))
+    made._bytes = arguments
+    return made
+
+
+class QueueSource(_AlwaysPickledAlike, UnboundedSource):
     """See `ReadStream`."""
 
     def __init__(self, stream: Stream, settings: QueueSettings, readers: int = 1) -> None:
         self.stream = stream
         self.settings = settings
         self._readers = readers
+
+    def _arguments(self) -> tuple[Any, ...]:
+        return self.stream, self.settings, self._readers
 
     def split(self, desired_num_splits: int, options: Any = None) -> Iterable[UnboundedSource]:
         """As many as the job's workers read at once: a worker that reads several takes turns, and one holds up all."""
@@ -91,7 +118,7 @@ class QueueSource(UnboundedSource):
         return coders.PickleCoder()
 
 
-class QueueMark(CheckpointMark):
+class QueueMark(_AlwaysPickledAlike, CheckpointMark):
     """All that a reader emitted up to some moment.
 
     Args:
@@ -104,6 +131,9 @@ class QueueMark(CheckpointMark):
         self.reader = reader
         self.number = number
         self.position = position
+
+    def _arguments(self) -> tuple[Any, ...]:
+        return self.reader, self.number, self.position
 
     def finalize_checkpoint(self) -> None:
         """Acknowledges; a reader that is gone has its messages delivered again, or goes on after its position."""

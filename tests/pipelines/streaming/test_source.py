@@ -1,6 +1,7 @@
 """The reader of a stream, without Beam: what it emits, when, and what becomes of each message."""
 
 import gc
+import pickle
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -126,6 +127,18 @@ def test_marks_travel_and_acknowledge_nothing_elsewhere(readers: Readers, server
     until(lambda: server.acknowledged == [0])
 
 
+def test_beam_finds_a_reader_by_bytes_that_stay_the_same(readers: Readers, server: Server) -> None:
+    server.publish({"text": "one"})
+    reader = readers(load=load, passthrough=["".join(["bill", "ing"])])
+    take(reader, 1)
+    source, mark = QueueSource(reader._stream, MemoryQueueSettings("test")), reader.get_checkpoint_mark()
+    for thing in (source, mark, QueueMark("r", 1, {"".join(["r"]): ("r", "r")})):
+        first = again = pickle.dumps(thing)
+        for _ in range(3):
+            again = pickle.dumps(pickle.loads(again))
+            assert again == first
+
+
 def test_closing_gives_back_what_no_bundle_has(readers: Readers, server: Server) -> None:
     server.publish({"text": "written"})
     reader = readers(bundle_s=1.0)
@@ -152,7 +165,7 @@ def test_a_stop_ends_the_stream_and_gives_back_the_rest(readers: Readers, server
         mark = reader.get_checkpoint_mark()
         reader.close()
         mark.finalize_checkpoint()
-    polling.join_all(WAIT_S)
+    reader._poller.join(WAIT_S)
     assert sorted(server.acknowledged) == list(range(len(chunk)))
     assert len(server.waiting) == 3_000 - len(chunk)
 
@@ -175,7 +188,7 @@ def test_a_bundle_ends_by_time_and_by_number(readers: Readers, server: Server) -
     assert not reader.advance()
     reader.get_checkpoint_mark().finalize_checkpoint()
     reader.close()
-    polling.join_all(WAIT_S)
+    reader._poller.join(WAIT_S)
     few = readers(settings=MemoryQueueSettings("test", bundle_records=10))
     server.publish(*({"text": str(number)} for number in range(10)))
     take(few, 10)
@@ -320,7 +333,7 @@ def test_redelivery_and_readers_leave_nothing_behind(readers: Readers, server: S
     take(reader, 1)
     reader.get_checkpoint_mark().finalize_checkpoint()
     reader.close()
-    polling.join_all(WAIT_S)
+    reader._poller.join(WAIT_S)
     name = reader._poller.name
     readers.made.clear()
     del reader
