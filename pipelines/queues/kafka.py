@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 NEW_PARTITIONS_S = 10.0
+BUNDLE_MESSAGES = 100_000
 SETTLING = frozenset({"NOT_COORDINATOR", "COORDINATOR_NOT_AVAILABLE", "COORDINATOR_LOAD_IN_PROGRESS", "_WAIT_COORD"})
 # What waits in memory for the reader: fetching stops above either.
 WAITING_MESSAGES, WAITING_KIB = 10_000, 16 << 10
@@ -47,6 +48,11 @@ class KafkaQueueSettings:
     timestamp_attribute: str | None = None
     part: int = 0
     parts: int = 1
+
+    @property
+    def bundle_records(self) -> int:
+        """See `QueueSettings.bundle_records`. Kafka has no such limit; a crash has so many messages done again."""
+        return BUNDLE_MESSAGES
 
     def check(self) -> None:
         """Makes sure that it can be read.

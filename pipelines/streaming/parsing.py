@@ -68,7 +68,9 @@ class StreamColumns:
     passed: pa.Schema
 
     @classmethod
-    def of(cls, renamed: Mapping[str, str] | None, passthrough: bool | Sequence[str], bodies: bool = True) -> StreamColumns:
+    def of(
+        cls, renamed: Mapping[str, str] | None, passthrough: bool | Sequence[str], bodies: bool = True
+    ) -> StreamColumns:
         """A job's `source.columns` and `passthrough` in; `bodies`: whether messages have keys and bodies of their own."""
         fields = {name: name for name in REQUEST_FIELDS} if renamed is None else {"id": "id", "text": "text", **renamed}
         if isinstance(passthrough, bool):

@@ -118,7 +118,11 @@ class QueueReader(UnboundedReader):
         self._stream = stream
         self._refresher = Refresher(stream.job)
         self._poller = Poller(
-            settings.open, position, self._parse, self._preparation, stream.job.source.stop_when_idle  # type: ignore[union-attr]
+            settings.open,
+            position,
+            self._parse,
+            self._preparation,
+            stream.job.source.stop_when_idle,  # type: ignore[union-attr]
         )
         self._entries: list[Entry] = []
         self._taken_at = 0.0
@@ -178,9 +182,7 @@ class QueueReader(UnboundedReader):
     def _parse(self, messages: Sequence[Message]) -> list[Entry]:
         return MessageParser(self._stream.columns, self._refresher.requests).parse(messages)
 
-    def _preparation(
-        self, ready: Callable[[Entry], None], broken: Callable[[BaseException], None]
-    ) -> Preparation:
+    def _preparation(self, ready: Callable[[Entry], None], broken: Callable[[BaseException], None]) -> Preparation:
         job, from_source = self._stream.job, self._stream.job.source.format == "documents"
         rules = job.fetch_rules(self._stream.folder)
         return Preparation(self._stream.load, rules, from_source, self._stream.columns.passed, ready, broken)

@@ -35,26 +35,30 @@ class PubSubEmulator(ServerProcess):
 
     def create_topic(self, name: str) -> str:
         """A new topic; its whole name."""
-        publisher, _ = self.clients()
         topic = f"projects/{PROJECT}/topics/{name}"
-        publisher.create_topic(name=topic)
+        self.publisher().create_topic(name=topic)
         return topic
 
     def create_subscription(self, name: str, topic: str, ack_deadline_seconds: int = 10, **settings: Any) -> str:
         """A new subscription to a topic; its whole name."""
-        _, subscriber = self.clients()
-        request = {"name": f"projects/{PROJECT}/subscriptions/{name}", "topic": topic}
-        with subscriber:
-            subscriber.create_subscription(request=request | {"ack_deadline_seconds": ack_deadline_seconds} | settings)
-        return request["name"]
-
-    def clients(self, **publisher_options: Any) -> tuple[Any, Any]:
-        """A publisher and a subscriber of the emulator; it must be named in the environment."""
         from google.cloud import pubsub_v1
 
+        request = {"name": f"projects/{PROJECT}/subscriptions/{name}", "topic": topic}
+        request |= {"ack_deadline_seconds": ack_deadline_seconds} | settings
+        self._is_named()
+        with pubsub_v1.SubscriberClient() as subscriber:
+            return str(subscriber.create_subscription(request=request).name)
+
+    def publisher(self, **options: Any) -> Any:
+        """A client that publishes."""
+        from google.cloud import pubsub_v1
+
+        self._is_named()
+        return pubsub_v1.PublisherClient(**options)
+
+    def _is_named(self) -> None:
         if os.environ.get("PUBSUB_EMULATOR_HOST") != self.address:
             raise RuntimeError("Set PUBSUB_EMULATOR_HOST to the emulator's address first.")
-        return pubsub_v1.PublisherClient(**publisher_options), pubsub_v1.SubscriberClient()
 
 
 def emulator_jar() -> Path:
