@@ -1,9 +1,10 @@
 """The whole program on one screen.
 
 ReadRecords -> FetchContents -> (JoinAnswers) -> ClassifyRecords -> results  -> WriteRows
-                                                                 -> failures -> WriteRows
+                 or ReadStream                                   -> failures -> WriteRows, WriteStream or WriteTopic
 
 JoinAnswers is there with `dedup: global` (answers of AnswerDistinct) and with `only: stale` (those of the last output).
+The readers of a stream fetch for themselves, each slow record at its own pace.
 """
 
 from __future__ import annotations
@@ -12,21 +13,28 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import apache_beam as beam
+import pyarrow as pa
 
 from classer_core.cached import CachedEngine
 from classer_core.records import FAILURE_SCHEMA
-from pipelines.chunks import ClassifiedChunk, output_schema
+from pipelines.chunks import CHUNK_ROWS, ClassifiedChunk, output_schema
 from pipelines.classify import ClassifyRecords
 from pipelines.dedup import AnswerDistinct
 from pipelines.fetch import FetchContents
 from pipelines.gold import KeepRecords
 from pipelines.job import Job
 from pipelines.known import JoinAnswers
+from pipelines.queues.settings import output_folders, queue_settings
 from pipelines.read import ReadRecords
 from pipelines.readers import Columns
+from pipelines.sections import FileOutput
+from pipelines.streaming.source import ReadStream, Stream
 from pipelines.write import WriteRows
+from pipelines.write_stream import WriteStream
 
 FAILURES = "failures"
+# Rows reach a topic at once; after so long their messages are acknowledged.
+TOPIC_BUNDLE_S = 1.0
 
 
 def build(
@@ -37,6 +45,7 @@ def build(
     folder: str,
     load: Callable[[], CachedEngine],
     only: frozenset[str] | None = None,
+    readers: int | None = 1,
 ) -> None:
     """Adds a job's steps to a pipeline.
 
@@ -48,8 +57,12 @@ def build(
         folder: file names in ids are relative to it.
         load: loads the engine; called once per worker process, so it must be picklable.
         only: ids of the records to classify; without, all of them.
+        readers: how many workers read a stream side by side; None reads it with Beam's own connectors.
     """
-    records = pipeline | "Records" >> FetchedRecords(job, columns, folder)
+    if job.source.is_stream:
+        records = pipeline | "Records" >> StreamedRecords(job, columns, folder, load, readers)
+    else:
+        records = pipeline | "Records" >> FetchedRecords(job, columns, folder)
     if only is not None:
         records = records | "KeepRecords" >> beam.ParDo(KeepRecords(only))
     if job.dedup == "global":
@@ -64,11 +77,20 @@ def build(
         | "ClassifyRecords" >> ClassifyRecords(load, job.abstention)
         | "Outcomes" >> beam.ParDo(split_outcomes).with_outputs(FAILURES, main="results")
     )
-    failures = job.failures_output
-    _ = classified.results | "WriteResults" >> WriteRows(
-        job.output.path, job.output.format, output_schema(columns.passed), run
-    )
-    _ = classified[FAILURES] | "WriteFailures" >> WriteRows(failures.path, failures.format, FAILURE_SCHEMA, run)
+    results = output_schema(columns.passed)
+    _ = classified.results | "WriteResults" >> sink(job, job.output, results, run)
+    _ = classified[FAILURES] | "WriteFailures" >> sink(job, job.failures_output, FAILURE_SCHEMA, run)
+
+
+def sink(job: Job, output: Any, schema: pa.Schema, run: str) -> beam.PTransform[Any, Any]:
+    """What writes the batches of one of a job's outputs."""
+    if not isinstance(output, FileOutput):
+        from pipelines.queues.topics import topic_sink
+
+        return topic_sink(output)
+    if job.source.is_stream:
+        return WriteStream(output.path, output.format, schema, output_folders(job))
+    return WriteRows(output.path, output.format, schema, run)
 
 
 class FetchedRecords(beam.PTransform[Any, Any]):
@@ -88,6 +110,41 @@ class FetchedRecords(beam.PTransform[Any, Any]):
             | "ReadRecords" >> ReadRecords(self._job, self._columns, self._folder)
             | "FetchContents" >> beam.ParDo(FetchContents(rules, from_source))
         )
+
+
+class StreamedRecords(beam.PTransform[Any, Any]):
+    """The records of a job's queue, with the bytes of their attachments."""
+
+    def __init__(
+        self, job: Job, columns: Columns, folder: str, load: Callable[[], CachedEngine], readers: int | None
+    ) -> None:
+        super().__init__()
+        self._job = job
+        self._columns = columns
+        self._folder = folder
+        self._load = load
+        self._readers = readers
+
+    def expand(self, pbegin: Any) -> Any:
+        """Our own reader, which acknowledges what is written; or a connector of Beam's, where the runner does that."""
+        job, rules = self._job, self._job.fetch_rules(self._folder)
+        if self._readers is None:
+            from pipelines.streaming.connectors import ParseMessages, ReadMessages
+
+            return (
+                pbegin
+                | "ReadMessages" >> ReadMessages(job.source, self._folder)
+                | "Together" >> beam.BatchElements(1, CHUNK_ROWS)
+                | "ParseMessages" >> beam.ParDo(ParseMessages(job, self._columns))
+                | "FetchContents" >> beam.ParDo(FetchContents(rules, job.source.format == "documents"))
+            )
+        stream = Stream(job, self._columns, self._folder, self._load, bundle_seconds(job))
+        return pbegin | "ReadStream" >> ReadStream(stream, queue_settings(job, self._folder), self._readers)
+
+
+def bundle_seconds(job: Job) -> float:
+    """How long a stream's rows are gathered before they are published: what topics get is there at once anyway."""
+    return job.output.file_seconds if isinstance(job.output, FileOutput) else TOPIC_BUNDLE_S
 
 
 def split_outcomes(chunk: ClassifiedChunk) -> Iterable[Any]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from classer_core.classifiers import shown
-from classer_core.errors import Problem, RecordError
+from classer_core.errors import JobError, Problem, RecordError
 from pipelines.sections import FileOutput, FileSource
 
 if TYPE_CHECKING:
@@ -19,7 +19,8 @@ URL = re.compile(r"^[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 
 def problems_of(job: Job, file: Path) -> list[Problem]:
     """Everything that can be known without looking beyond this machine."""
-    return [*_classifier_problems(job, file), *_path_problems(job, file), *_conflicts(job, file)]
+    found = [*_classifier_problems(job, file), *_path_problems(job, file), *_conflicts(job, file)]
+    return [*found, *_stream_problems(job, file)]
 
 
 def _classifier_problems(job: Job, file: Path) -> list[Problem]:
@@ -73,4 +74,34 @@ def _path_problems(job: Job, file: Path) -> list[Problem]:
     elif job.failures_output == job.output:
         message = "is the same place as the output's"
         problems.append(Problem(f"{file}: failures", shown(job.output.place), message, "Name another one."))
+    return problems
+
+
+def need_end(job: Job) -> None:
+    """For what looks at a whole source.
+
+    Raises:
+        JobError: the job's source is a stream.
+    """
+    if job.source.is_stream:
+        remedy = "Give rows with their texts, or files, as in --set source={format: ndjson, path: sample.ndjson}."
+        message = "is a stream, which has no end"
+        raise JobError([Problem("source.format", job.source.format, message, remedy)])
+
+
+def _stream_problems(job: Job, file: Path) -> list[Problem]:
+    """What needs an end, of a job that has none."""
+    if not job.source.is_stream:
+        return []
+    asked = {"dedup": job.dedup == "global", "only": job.only == "stale"}
+    message = "needs a source that ends, and this one is a stream"
+    remedy = "Leave it out: a stream reads no content twice that this process, or its cache, remembers."
+    problems = [
+        Problem(f"{file}: {name}", shown(getattr(job, name)), message, remedy)
+        for name, wanted in asked.items()
+        if wanted
+    ]
+    if job.max_failure_ratio < 1:
+        remedy = "Leave it out: failures are in their own output while the stream runs."
+        problems.append(Problem(f"{file}: max_failure_ratio", shown(job.max_failure_ratio), message, remedy))
     return problems

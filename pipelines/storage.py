@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import BinaryIO, cast
 
 from apache_beam.io.filesystem import CompressionTypes
@@ -36,3 +37,11 @@ def open_file(path: str, as_it_is: bool = False) -> Iterator[BinaryIO]:
         yield cast(BinaryIO, file if compression is None else compr[compression](file, mode="rb"))
     finally:
         file.close()
+
+
+def display_name(path: str, folder: str) -> str:
+    """How a file is called in ids and messages: relative to the job's folder, so that ids survive a move of both."""
+    try:
+        return str(Path(path).relative_to(folder)) if folder else path
+    except ValueError:
+        return path

@@ -174,6 +174,8 @@ def _show_summary(summary: RunSummary) -> None:
         table.add_row("of them cached", f"{summary.cached:,}")
     if summary.cache_errors:
         table.add_row("errors of the cache", f"{summary.cache_errors:,}")
+    if summary.duplicates:
+        table.add_row("of them there already", f"{summary.duplicates:,}")
     for code, count in summary.failures.items():
         table.add_row(f"failed: {code}", f"{count:,}")
     table.add_row("tokens read", f"{summary.tokens:,}")

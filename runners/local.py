@@ -6,7 +6,7 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import apache_beam as beam
+from apache_beam.options.pipeline_options import PipelineOptions
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
@@ -27,10 +28,17 @@ from pipelines import progress
 from pipelines.classify import NAMESPACE
 from pipelines.graph import build
 from pipelines.job import Job
+from pipelines.job_checks import need_end
+from pipelines.queues.settings import queue_settings
 from pipelines.read import source_columns
 from pipelines.readers.parquet import count_rows
 from pipelines.storage import find_files
+from pipelines.streaming.polling import join_all
+from pipelines.streaming.stopping import stopped_by_signals
 from runners.options import launch_options
+
+# How long the end of a stream waits for its queues.
+CLOSE_S = 30.0
 
 
 @dataclass(frozen=True)
@@ -38,6 +46,7 @@ class RunSummary:
     """What a finished run did. `failures` counts by code; `tokens` and `model_ms` are what the model read and took.
 
     `cached` of the results were not read; `cache_errors` times the cache was in trouble.
+    `duplicates` of a stream's rows were dropped, because the output had their ids.
     """
 
     records: int
@@ -45,6 +54,7 @@ class RunSummary:
     abstained: int
     cached: int
     cache_errors: int
+    duplicates: int
     failures: dict[str, int]
     tokens: int
     seconds: float
@@ -79,6 +89,10 @@ def run_job(
         ModelLoadError: the model can't be loaded (local runs: before any record is read).
         TooManyFailuresError: all rows are written, but too many are failures.
     """
+    if job.source.is_stream:
+        if only is not None:
+            need_end(job)
+        beam_args = ["--streaming", *beam_args]
     launch = launch_options(runner, beam_args)
     try:
         pipeline = beam.Pipeline(options=launch.options)
@@ -86,6 +100,8 @@ def run_job(
         message = str(error).rstrip(".")
         raise JobError([Problem("--runner", shown(runner), message, "Without it a job runs here.")]) from error
     columns = source_columns(job)
+    if job.source.is_stream:
+        queue_settings(job, str(folder)).check()
     if load is not None:
         load_cached: Callable[[], CachedEngine] = partial(with_cache, cache_url(job, runner), load)
     else:
@@ -93,11 +109,12 @@ def run_job(
         if runner == "local":
             load_cached()  # errors come before any record is read; the worker, in this process, gets the same engine
     start = time.perf_counter()
-    build(pipeline, job, columns, run_name(), str(folder), load_cached, only)
+    build(pipeline, job, columns, run_name(), str(folder), load_cached, only, readers_of(runner, launch.options))
     total = _rows_known(job)
-    with _progress_bar(console, total):
+    with _progress_bar(console, total), stopped_by_signals() if job.source.is_stream else nullcontext():
         result = pipeline.run()
         result.wait_until_finish()
+        join_all(CLOSE_S)
     summary = _summary(job, result, time.perf_counter() - start)
     failed = sum(summary.failures.values())
     if failed > job.max_failure_ratio * max(summary.records, 1):
@@ -108,6 +125,13 @@ def run_job(
             summary,
         )
     return summary
+
+
+def readers_of(runner: str, options: PipelineOptions) -> int | None:
+    """How many workers read a stream; None: Beam's own connectors do, because their runner knows them better."""
+    if runner == "dataflow":
+        return None
+    return max(1, options.get_all_options(retain_unknown_options=True).get("parallelism") or 1)
 
 
 def run_name() -> str:
@@ -176,6 +200,7 @@ def _summary(job: Job, result: Any, seconds: float) -> RunSummary:
         abstained=counters.get("abstained", 0),
         cached=counters.get("cached", 0),
         cache_errors=counters.get("cache_errors", 0),
+        duplicates=counters.get("duplicates", 0),
         failures=dict(sorted(failures.items())),
         tokens=counters.get("tokens", 0),
         seconds=seconds,

@@ -69,6 +69,17 @@ class Queue(Protocol):
 class QueueSettings(Protocol):
     """What opens a queue; picklable, without secrets (those are read from the environment where it is opened)."""
 
+    @property
+    def bundle_records(self) -> int:
+        """After so many messages a bundle is ended and acknowledged: what a server lets be out at once bounds it."""
+
+    def check(self) -> None:
+        """Makes sure, before a job starts, that there is something to open.
+
+        Raises:
+            JobError: there is not, or no permission, or no answer.
+        """
+
     def open(self, position: Any) -> Queue:
         """A connection; `position` is of an earlier queue of the same settings, or None.
 

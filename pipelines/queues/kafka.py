@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 NEW_PARTITIONS_S = 10.0
-BUNDLE_MESSAGES = 100_000
 SETTLING = frozenset({"NOT_COORDINATOR", "COORDINATOR_NOT_AVAILABLE", "COORDINATOR_LOAD_IN_PROGRESS", "_WAIT_COORD"})
 # What waits in memory for the reader: fetching stops above either.
 WAITING_MESSAGES, WAITING_KIB = 10_000, 16 << 10
@@ -48,11 +47,7 @@ class KafkaQueueSettings:
     timestamp_attribute: str | None = None
     part: int = 0
     parts: int = 1
-
-    @property
-    def bundle_records(self) -> int:
-        """See `QueueSettings.bundle_records`. Kafka has no such limit; a crash has so many messages done again."""
-        return BUNDLE_MESSAGES
+    bundle_records: int = 100_000
 
     def check(self) -> None:
         """Makes sure that it can be read.

@@ -20,7 +20,6 @@ log = logging.getLogger(__name__)
 CLOSE_S = 10.0
 # What is out, waiting or in work: the server sends no more than that. Rows that wait for their file are in work.
 OUT_MESSAGES, OUT_BYTES = 20_000, 384 << 20
-BUNDLE_MESSAGES = 10_000
 # After a worker is killed its messages come again within this time.
 LEASE_S = 15
 
@@ -34,11 +33,7 @@ class PubSubQueueSettings:
 
     subscription: str
     timestamp_attribute: str | None = None
-
-    @property
-    def bundle_records(self) -> int:
-        """See `QueueSettings.bundle_records`."""
-        return BUNDLE_MESSAGES
+    bundle_records: int = OUT_MESSAGES // 2  # the other half is on its way or waits
 
     def check(self) -> None:
         """Makes sure that it is there, as far as this user may know.

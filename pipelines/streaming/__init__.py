@@ -1,4 +1,4 @@
-"""Streams: messages of a queue in, chunks of checked records out, whose messages are acknowledged once rows are written.
+"""Streams: messages of a queue in, chunks of checked records out; messages are acknowledged once rows are written.
 
 Queue --poll--> MessageParser -> Lanes (fast, standard) -> QueueReader.advance -> Chunk
                               -> Preparation (attachments, long texts) -^

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-import orjson
 import pyarrow as pa
 
 from classer_core.cached import Known
@@ -17,9 +15,11 @@ from classer_core.errors import FailureCode, RecordError
 from classer_core.records import REQUEST_FIELDS, Failure, Record
 from classer_core.requests import RequestParser, from_text
 from pipelines.chunks import ATTACHED, Chunk, record_json, shown_source
+from pipelines.job import Job
 from pipelines.queues import Message
+from pipelines.readers import Columns
 from pipelines.readers.ndjson import MAX_LINE_BYTES, parse_object
-from pipelines.readers.typing import RESCUED
+from pipelines.readers.typing import RESCUED, as_json
 
 # What an entry takes beside its body.
 ENTRY_BYTES = 1_000
@@ -55,28 +55,19 @@ class Entry:
         return isinstance(self.outcome, Failure) or self.outcome.priority == "fast"
 
 
-@dataclass(frozen=True)
-class StreamColumns:
-    """What is taken from messages.
+def stream_columns(job: Job) -> Columns:
+    """What a job takes from its messages.
 
-    Args:
-        fields: request field -> key of the body, name of an attribute, or `message_id` or `message_key`.
-        passed: the columns that pass through: those of the message, keys of the body as strings, `_rescued_data`.
+    `fields`: request field -> key of the body, name of an attribute, or `message_id` or `message_key`.
+    `passed`: columns of the message, keys of the body as strings, `_rescued_data`.
     """
-
-    fields: Mapping[str, str]
-    passed: pa.Schema
-
-    @classmethod
-    def of(
-        cls, renamed: Mapping[str, str] | None, passthrough: bool | Sequence[str], bodies: bool = True
-    ) -> StreamColumns:
-        """A job's `source.columns` and `passthrough` in; `bodies`: whether messages have keys and bodies of their own."""
-        fields = {name: name for name in REQUEST_FIELDS} if renamed is None else {"id": "id", "text": "text", **renamed}
-        if isinstance(passthrough, bool):
-            every = [*MESSAGE_COLUMNS, RESCUED] if bodies else ["event_time"]
-            passthrough = every if passthrough else []
-        return cls(fields, pa.schema([(name, MESSAGE_COLUMNS.get(name, pa.string())) for name in passthrough]))
+    renamed = job.source.columns
+    fields = {name: name for name in REQUEST_FIELDS} if renamed is None else {"id": "id", "text": "text", **renamed}
+    wanted = job.passthrough
+    if isinstance(wanted, bool):
+        every = ["event_time"] if job.source.format == "documents" else [*MESSAGE_COLUMNS, RESCUED]
+        wanted = every if wanted else []
+    return Columns(fields, pa.schema([(name, MESSAGE_COLUMNS.get(name, pa.string())) for name in wanted]))
 
 
 class MessageParser:
@@ -88,11 +79,13 @@ class MessageParser:
     Args:
         columns: what is taken from messages.
         requests: what makes records of their request fields.
+        id_attribute: the attribute that tells messages apart, better than the server's ids do.
     """
 
-    def __init__(self, columns: StreamColumns, requests: RequestParser) -> None:
+    def __init__(self, columns: Columns, requests: RequestParser, id_attribute: str | None = None) -> None:
         self._columns = columns
         self._requests = requests
+        self._id_attribute = id_attribute
         self._passed = columns.passed.names
         self._taken = {*columns.fields.values(), *self._passed} - MESSAGE_COLUMNS.keys()
         self._rescues = RESCUED in self._passed
@@ -104,13 +97,18 @@ class MessageParser:
         given = [self._given(messages[number], bodies[number]) for number in good]
         names = {name for fields in given for name in fields}
         by_name = {name: [fields.get(name) for fields in given] for name in names}
-        parsed = self._requests.parse(by_name, [messages[number].id for number in good])
+        parsed = self._requests.parse(by_name, [self._id(messages[number]) for number in good])
         outcomes: dict[int, Record | RecordError] = dict(zip(good, parsed, strict=True))
         fields = dict(zip(good, given, strict=True))
         return [
             self._entry(message, bodies[number], outcomes.get(number), fields.get(number, {}))
             for number, message in enumerate(messages)
         ]
+
+    def _id(self, message: Message) -> str:
+        """The id of a record that has none of its own."""
+        own = message.attributes.get(self._id_attribute) if self._id_attribute else None
+        return _printable(own or message.id)
 
     def _body(self, message: Message) -> dict[str, Any] | RecordError:
         data = message.data
@@ -156,11 +154,11 @@ class MessageParser:
                 error = f"the body of message {message.id} is JSON nested too deep"
                 body = RecordError(FailureCode.ROW_MALFORMED, error)
         if isinstance(body, RecordError):
-            failure = Failure.of(body, message.id, "read", record_json({"message": _shown_body(message.data)}))
+            failure = Failure.of(body, self._id(message), "read", record_json({"message": _shown_body(message.data)}))
         else:
             assert outcome is not None
             own_id = given.get("id") if outcome.field != "id" else None
-            id_ = message.id if own_id is None else _printable(str(own_id))
+            id_ = self._id(message) if own_id is None else _printable(str(own_id))
             shown = {name: shown_source(given[name]) for name in ATTACHED if name in given}
             failure = Failure.of(outcome, id_, "read", record_json({**body, **given, **shown}))
         return Entry(failure, (), message.published_at, message.receipt, size)
@@ -184,6 +182,11 @@ class MessageParser:
         return tuple(values)
 
 
+def message_parser(job: Job, columns: Columns, requests: RequestParser) -> MessageParser:
+    """The parser of a job's messages."""
+    return MessageParser(columns, requests, getattr(job.source, "id_attribute", None))
+
+
 def pack(entries: Sequence[Entry], passed: pa.Schema) -> Chunk:
     """Entries in, a chunk of them out."""
     good = [entry for entry in entries if isinstance(entry.outcome, Record)]
@@ -205,12 +208,7 @@ def pack(entries: Sequence[Entry], passed: pa.Schema) -> Chunk:
 def _as_string(value: Any) -> str | None:
     if value is None:
         return None
-    if isinstance(value, str):
-        return _printable(value)
-    try:
-        return orjson.dumps(value, default=str).decode()
-    except TypeError:  # integers of more than 64 bits, lone surrogates, more than 254 levels
-        return json.dumps(value)
+    return _printable(value) if isinstance(value, str) else as_json(value)
 
 
 def _shown_body(data: bytes) -> str:

@@ -17,7 +17,7 @@ from classer_core.errors import RecordError
 from classer_core.fetching import FetchRules
 from classer_core.hardware import available_cores
 from classer_core.records import Failure, Record
-from pipelines.chunks import Chunk, record_json
+from pipelines.chunks import record_json
 from pipelines.fetch import read_files, shared_fetcher
 from pipelines.streaming.parsing import Entry, pack
 

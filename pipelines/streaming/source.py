@@ -16,13 +16,14 @@ from classer_core.cached import CachedEngine
 from pipelines.chunks import Chunk
 from pipelines.job import Job
 from pipelines.queues import Message, QueueSettings
-from pipelines.streaming.parsing import Entry, MessageParser, StreamColumns, pack
+from pipelines.readers import Columns
+from pipelines.streaming.parsing import Entry, message_parser, pack
 from pipelines.streaming.polling import Poller, poller
 from pipelines.streaming.preparation import Preparation
 from pipelines.streaming.refreshing import Refresher
 
-# A bundle, and with it a file of each partition, ends after so many records at the latest.
-BUNDLE_RECORDS = 100_000
+# A bundle, and with it a file of each partition, ends when its messages are so many bytes at the latest.
+BUNDLE_BYTES = 256 << 20
 # Without any record a bundle ends so soon, for a runner that wants to make a checkpoint.
 IDLE_BUNDLE_S = 1.0
 NO_LIMIT_RECORDS, NO_LIMIT_S = 1 << 30, 1e9
@@ -41,7 +42,7 @@ class Stream:
     """
 
     job: Job
-    columns: StreamColumns
+    columns: Columns
     folder: str
     load: Callable[[], CachedEngine]
     bundle_s: float
@@ -127,7 +128,8 @@ class QueueReader(UnboundedReader):
         self._entries: list[Entry] = []
         self._taken_at = 0.0
         self._began_at: float | None = None  # the bundle, with its first chunk
-        self._records = 0
+        self._most_records = settings.bundle_records
+        self._records = self._bytes = 0
         self._watermark = MIN_TIMESTAMP
 
     def start(self) -> bool:
@@ -143,7 +145,7 @@ class QueueReader(UnboundedReader):
             self._poller.measure(self._entries, now - self._taken_at)
             self._entries = []
         left_s = IDLE_BUNDLE_S if self._began_at is None else self._began_at + self._stream.bundle_s - now
-        if left_s <= 0 or self._records >= BUNDLE_RECORDS:
+        if left_s <= 0 or self._records >= self._most_records or self._bytes >= BUNDLE_BYTES:
             return False
         self._entries = self._poller.take(left_s)
         if not self._entries:
@@ -151,6 +153,7 @@ class QueueReader(UnboundedReader):
         self._taken_at = time.monotonic()
         self._began_at = self._began_at or self._taken_at
         self._records += len(self._entries)
+        self._bytes += sum(entry.size_bytes for entry in self._entries)
         return True
 
     def get_current(self) -> Chunk:
@@ -171,7 +174,8 @@ class QueueReader(UnboundedReader):
 
     def get_checkpoint_mark(self) -> QueueMark:
         """Ends the bundle."""
-        self._began_at, self._records = None, 0
+        self._began_at = None
+        self._records = self._bytes = 0
         return QueueMark(self._poller.name, *self._poller.mark())
 
     def close(self) -> None:
@@ -180,7 +184,7 @@ class QueueReader(UnboundedReader):
         self._poller.close()
 
     def _parse(self, messages: Sequence[Message]) -> list[Entry]:
-        return MessageParser(self._stream.columns, self._refresher.requests).parse(messages)
+        return message_parser(self._stream.job, self._stream.columns, self._refresher.requests).parse(messages)
 
     def _preparation(self, ready: Callable[[Entry], None], broken: Callable[[BaseException], None]) -> Preparation:
         job, from_source = self._stream.job, self._stream.job.source.format == "documents"

@@ -1,4 +1,4 @@
-"""The end of the streams of this process: readers take nothing more, finish what they have begun, give back the rest."""
+"""The end of this process's streams: readers take nothing more, finish what they have begun, give back the rest."""
 
 from __future__ import annotations
 
