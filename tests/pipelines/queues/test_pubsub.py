@@ -146,11 +146,11 @@ def test_what_is_given_back_is_delivered_at_once(publish: Any, opened: Open) -> 
 
 
 def test_a_lease_lasts_as_long_as_the_work(pubsub: PubSubEmulator, publish: Any, topic: str, opened: Open) -> None:
-    """The subscription's own deadline is 10 s, and so is the shortest one that the client asks for."""
+    """Leases are of 15 s."""
     publish(["slow"])
     queue = opened()
     (message,) = take(queue, 1)
-    assert queue.poll(40, 10) == []
+    assert queue.poll(25, 10) == []
     queue.acknowledge([message.receipt])
     queue.close()
     take(opened(), 0, 12)
@@ -230,7 +230,7 @@ def test_nothing_is_lost_when_the_reader_is_killed(settings: PubSubQueueSettings
     for round_ in range(3):
         command = [sys.executable, "-c", READER, settings.subscription, str(rows)]
         reader = subprocess.Popen(command, env=os.environ | {"PYTHONPATH": str(ROOT)})
-        end = time.monotonic() + 2 * WAIT_SECONDS
+        end = time.monotonic() + WAIT_SECONDS
         while time.monotonic() < end:
             found = set(rows.read_text().split()) if rows.exists() else set()
             if len(found) >= (600, 1_500, 3_000)[round_]:
