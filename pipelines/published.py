@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 import sqlite3
 import tempfile
 import threading
@@ -39,12 +40,12 @@ class PublishedIds:
         self._lock = threading.Lock()
         self._partitions: OrderedDict[str, int] = OrderedDict()
         self._last_number = 0
-        self._scratch = tempfile.TemporaryDirectory(prefix="classer-")
-        self._table = sqlite3.connect(Path(self._scratch.name) / "ids", isolation_level=None, check_same_thread=False)
+        scratch = tempfile.mkdtemp(prefix="classer-")
+        self._table = sqlite3.connect(Path(scratch) / "ids", isolation_level=None, check_same_thread=False)
+        weakref.finalize(self, _remove, self._table, scratch)
         self._table.execute("PRAGMA journal_mode = OFF")
         self._table.execute("PRAGMA synchronous = OFF")
         self._table.execute("CREATE TABLE ids (partition INTEGER, id BLOB, PRIMARY KEY (partition, id)) WITHOUT ROWID")
-        weakref.finalize(self, self._table.close)
 
     def known(self, partition: str, ids: Collection[bytes]) -> set[bytes]:
         """Those of the ids (as `digest_of` them) that a partition holds."""
@@ -100,6 +101,11 @@ def files_of(folder: str) -> list[str]:
     """The published files of a partition."""
     [result] = FileSystems.match([FileSystems.join(folder, "part-*")])
     return [found.path for found in result.metadata_list]
+
+
+def _remove(table: sqlite3.Connection, scratch: str) -> None:
+    table.close()
+    shutil.rmtree(scratch, ignore_errors=True)
 
 
 def _ids_in(path: str) -> Iterator[str]:

@@ -67,10 +67,13 @@ class WritePartitions(beam.DoFn):
         self._ids = shared_ids(self._folders)
         self._temporary = FileSystems.join(self._path, "_temporary", uuid.uuid4().hex)
         self._is_made = False
+        self._open: OrderedDict[str, _File] = OrderedDict()
 
     def start_bundle(self) -> None:
-        """No file before there are rows."""
-        self._open: OrderedDict[str, _File] = OrderedDict()
+        """No file before there are rows; files of a bundle that failed go."""
+        for file in self._open.values():
+            file.abandon()
+        self._open = OrderedDict()
         self._closed: list[_File] = []
         self._written: dict[str, set[bytes]] = {}
 
@@ -143,6 +146,11 @@ class _File:
         self.ids: set[bytes] = set()
         self._file = create(path)
         self.writer = row_writer(self._file, format, schema)
+
+    def abandon(self) -> None:
+        with contextlib.suppress(OSError):
+            self.close()
+            remove([self.path])
 
     def close(self) -> None:
         if not self._file.closed:
