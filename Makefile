@@ -36,7 +36,7 @@ integration: $(READY) ## Tests with real servers and runners, which it installs 
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.lock \
 		'apache-beam[gcp]' apache-flink-libraries==1.19.3 'confluent-kafka>=2.12,<3'
 	@$(BIN)/python -m runners.flink.jars > /dev/null
-	@$(BIN)/python -m tests.servers.kafka > /dev/null
+	@$(BIN)/python -m tests.servers.jars > /dev/null
 	$(BIN)/pytest -m integration
 
 benchmarks: $(READY) ## Prints the tables of tests/benchmarks/README.md (needs CLASSER_CORPUS).

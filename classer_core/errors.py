@@ -65,6 +65,7 @@ class FailureCode(StrEnum):
     IMAGE_TOO_LARGE = "image_too_large"
     NEEDS_VISUAL_MODEL = "needs_visual_model"
     MODEL_FAILED = "model_failed"
+    ROW_REFUSED = "row_refused"
 
 
 class ClasserError(Exception):

@@ -25,12 +25,14 @@ from pipelines.gold import KeepRecords
 from pipelines.job import Job
 from pipelines.known import JoinAnswers
 from pipelines.queues.settings import output_folders, queue_settings
+from pipelines.queues.topics import topic_settings
 from pipelines.read import ReadRecords
 from pipelines.readers import Columns
-from pipelines.sections import FileOutput
+from pipelines.sections import FileOutput, KafkaOutput, PubSubOutput
 from pipelines.streaming.source import ReadStream, Stream
 from pipelines.write import WriteRows
 from pipelines.write_stream import WriteStream
+from pipelines.write_topic import PublishFailures, PublishResults
 
 FAILURES = "failures"
 # Rows reach a topic at once; after so long their messages are acknowledged.
@@ -72,22 +74,21 @@ def build(
         records = records | "JoinAnswers" >> beam.ParDo(JoinAnswers(job, load, run), beam.pvalue.AsIter(answers))
     elif job.only == "stale":
         records = records | "JoinAnswers" >> beam.ParDo(JoinAnswers(job, load, run))
-    classified = (
-        records
-        | "ClassifyRecords" >> ClassifyRecords(load, job.abstention)
-        | "Outcomes" >> beam.ParDo(split_outcomes).with_outputs(FAILURES, main="results")
-    )
-    results = output_schema(columns.passed)
-    _ = classified.results | "WriteResults" >> sink(job, job.output, results, run)
-    _ = classified[FAILURES] | "WriteFailures" >> sink(job, job.failures_output, FAILURE_SCHEMA, run)
+    classified = records | "ClassifyRecords" >> ClassifyRecords(load, job.abstention)
+    if isinstance(job.output, PubSubOutput | KafkaOutput):
+        publish = PublishResults(topic_settings(job.output), from_messages=job.source.is_stream)
+        failures = classified | "WriteResults" >> publish  # those that it has refused are among them
+    else:
+        outcomes = classified | "Outcomes" >> beam.ParDo(split_outcomes).with_outputs(FAILURES, main="results")
+        _ = outcomes.results | "WriteResults" >> sink(job, job.output, output_schema(columns.passed), run)
+        failures = outcomes[FAILURES]
+    _ = failures | "WriteFailures" >> sink(job, job.failures_output, FAILURE_SCHEMA, run)
 
 
 def sink(job: Job, output: Any, schema: pa.Schema, run: str) -> beam.PTransform[Any, Any]:
     """What writes the batches of one of a job's outputs."""
-    if not isinstance(output, FileOutput):
-        from pipelines.queues.topics import topic_sink
-
-        return topic_sink(output)
+    if isinstance(output, PubSubOutput | KafkaOutput):
+        return PublishFailures(topic_settings(output))
     if job.source.is_stream:
         return WriteStream(output.path, output.format, schema, output_folders(job))
     return WriteRows(output.path, output.format, schema, run)

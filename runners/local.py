@@ -23,7 +23,7 @@ from classer_core.cache import NO_CACHE, default_cache_url
 from classer_core.cached import CachedEngine, load_cached_engine, with_cache
 from classer_core.classifiers import shown
 from classer_core.engine import Engine
-from classer_core.errors import JobError, Problem, TooManyFailuresError
+from classer_core.errors import FailureCode, JobError, Problem, TooManyFailuresError
 from classer_core.hardware import available_cores
 from pipelines import progress
 from pipelines.classify import NAMESPACE
@@ -31,6 +31,7 @@ from pipelines.graph import build
 from pipelines.job import Job
 from pipelines.job_checks import need_end
 from pipelines.queues.settings import queue_settings
+from pipelines.queues.topics import check_topics
 from pipelines.read import source_columns
 from pipelines.readers.parquet import count_rows
 from pipelines.storage import find_files
@@ -103,6 +104,7 @@ def run_job(
     columns = source_columns(job)
     if job.source.is_stream:
         queue_settings(job, str(folder)).check()
+    check_topics(job)
     if load is not None:
         load_cached: Callable[[], CachedEngine] = partial(with_cache, cache_url(job, runner), load)
     else:
@@ -199,7 +201,7 @@ def _summary(job: Job, result: Any, seconds: float) -> RunSummary:
     model_ms = distributions.get("model_ms")
     return RunSummary(
         records=counters.get("records", 0),
-        results=counters.get("results", 0),
+        results=counters.get("results", 0) - failures.get(FailureCode.ROW_REFUSED, 0),
         abstained=counters.get("abstained", 0),
         cached=counters.get("cached", 0),
         cache_errors=counters.get("cache_errors", 0),

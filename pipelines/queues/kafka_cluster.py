@@ -26,7 +26,7 @@ class KafkaCluster:
     """Where the servers are. `options` are librdkafka's; values `env:NAME` are read where a client is made."""
 
     bootstrap_servers: str
-    options: Mapping[str, str] = field(default_factory=dict, repr=False)
+    options: Mapping[str, str | int | float | bool] = field(default_factory=dict, repr=False)
 
     def client(self, kind: str, defaults: Mapping[str, Any], own: Mapping[str, Any]) -> Any:
         """A client of confluent_kafka (`Consumer`, `Producer`); its log lines are Python's.
@@ -47,7 +47,7 @@ class KafkaCluster:
         except library.KafkaException as error:
             message = str(error.args[0].str()).rstrip(".")
             for name, value in options.items():
-                if self.options[name] != value:
+                if str(self.options[name]).startswith(FROM_ENVIRONMENT):
                     message = message.replace(value, "…")
             raise JobError([Problem("options", "", message, "Correct the options.")]) from None
 
@@ -95,7 +95,8 @@ class KafkaCluster:
 
     def _options(self) -> dict[str, str]:
         problems, found = [], {}
-        for name, value in self.options.items():
+        for name, given in self.options.items():
+            value = str(given).lower() if isinstance(given, bool) else str(given)
             if name in NOT_OPTIONS:
                 problems.append(Problem(f"options.{name}", value, "is what the job decides", "Leave it out."))
             elif value.startswith(FROM_ENVIRONMENT) and value.removeprefix(FROM_ENVIRONMENT) not in os.environ:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 from classer_core.errors import JobError, Problem
@@ -21,6 +22,8 @@ def client(kind: str, **arguments: Any) -> Any:
     except ImportError as error:
         remedy = "Install it: pip install 'classer-pipelines[gcp]'."
         raise JobError([Problem("format", "pubsub", "needs the package google-cloud-pubsub", remedy)]) from error
+    if kind == "SubscriberClient" and (emulator := os.environ.get("PUBSUB_EMULATOR_HOST")):
+        arguments["transport"] = _emulator_transport(pubsub_v1.SubscriberClient, emulator)
     try:
         return getattr(pubsub_v1, kind)(**arguments)
     except DefaultCredentialsError as error:
@@ -45,6 +48,14 @@ def job_error(place: str, name: str, error: BaseException) -> BaseException:
     else:
         return error
     return JobError([problem])
+
+
+def _emulator_transport(client_class: Any, address: str) -> Any:
+    """The client's own one for emulators takes no message of more than 4 MB, and waits for it for ever."""
+    import grpc
+
+    channel = grpc.insecure_channel(address, options=[("grpc.max_receive_message_length", -1)])
+    return client_class.get_transport_class("grpc")(host=address, channel=channel)
 
 
 def _first_line(error: BaseException) -> str:

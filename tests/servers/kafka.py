@@ -1,25 +1,16 @@
-"""An Apache Kafka broker: KRaft mode, one process. `python -m tests.servers.kafka` fetches it and prints where it is.
-
-Its jars come from Maven Central by way of kafka-broker/pom.xml, once, and are kept outside the repository.
-"""
+"""An Apache Kafka broker: KRaft mode, one process."""
 
 from __future__ import annotations
 
-import hashlib
-import os
-import shutil
 import subprocess
-import sys
 import uuid
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from runners.flink.cluster import free_port
+from tests.servers.jars import fetched_jars
 from tests.servers.process import ServerProcess, java
 
-POM = Path(__file__).parent / "kafka-broker" / "pom.xml"
-FETCH_SECONDS = 1_200
 ANSWER_SECONDS = 30
 CONFIGURATION = """
 process.roles=broker,controller
@@ -57,7 +48,7 @@ class KafkaBroker(ServerProcess):
     def command(self) -> Sequence[str]:
         """Formats its storage first, once."""
         run = [java(), "-Xmx512m", "-XX:TieredStopAtLevel=1", "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn"]
-        run += ["-cp", f"{kafka_jars()}/*"]
+        run += ["-cp", f"{fetched_jars('kafka-broker')}/*"]
         file = self.folder / "server.properties"
         if not file.exists():
             file.write_text(CONFIGURATION.format(port=self.port, controller=self._controller, folder=self.folder))
@@ -85,29 +76,3 @@ class KafkaBroker(ServerProcess):
         from confluent_kafka.admin import AdminClient
 
         return AdminClient({"bootstrap.servers": self.bootstrap_servers})
-
-
-def kafka_jars() -> Path:
-    """The folder with the broker's jars, fetched by Maven once and then kept.
-
-    Raises:
-        FileNotFoundError: there is no Maven.
-        subprocess.CalledProcessError: Maven failed; what it says is on standard error.
-    """
-    digest = hashlib.sha256(POM.read_bytes()).hexdigest()[:12]
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "classer"
-    folder = cache / f"kafka-broker-{digest}"
-    if not folder.exists():
-        maven = shutil.which("mvn")
-        if maven is None:
-            raise FileNotFoundError("Kafka's jars are fetched by Maven: install it (Debian: apt install maven).")
-        fetched = cache / f"kafka-broker-{digest}-{os.getpid()}"
-        copy = ["dependency:copy-dependencies", "-DincludeScope=runtime", f"-DoutputDirectory={fetched}"]
-        command = [maven, "-q", "-B", "-ntp", "-f", str(POM), *copy]
-        subprocess.run(command, check=True, stdout=sys.stderr, timeout=FETCH_SECONDS)
-        fetched.rename(folder)
-    return folder
-
-
-if __name__ == "__main__":
-    print(kafka_jars())
