@@ -45,6 +45,8 @@ class StreamJob:
         finally:
             process.kill()
             process.wait()
+            assert process.stdout is not None
+            process.stdout.close()
 
     def finish(self) -> str:
         """Runs it until nothing has come for a while; what it says."""
@@ -96,7 +98,7 @@ def test_a_signal_ends_a_job_with_all_it_has_begun_written(
     produce(kafka, topic, 0, 500)
     job = StreamJob(tmp_path, kafka_source(kafka, topic))
     with job.running("runners.cli", "run") as process:
-        until(lambda: job.ids() or process.poll() is not None)
+        until(lambda: job.ids() or process.poll() is not None, END_S)
         produce(kafka, topic, 500, 3_000)
         process.send_signal(number)
         said, _ = process.communicate(timeout=END_S)
@@ -110,17 +112,17 @@ def test_a_signal_ends_a_job_with_all_it_has_begun_written(
 
 def test_killed_again_and_again_each_row_is_there_once(kafka: KafkaBroker, tmp_path: Path) -> None:
     topic = kafka.create_topic("killed", 3)
-    publisher = threading.Thread(target=produce, args=(kafka, topic, 0, 6_000, 500))
-    publisher.start()
     job = StreamJob(tmp_path, kafka_source(kafka, topic))
     chance = random.Random(1)
-    for _ in range(4):
+    for start in range(0, 6_000, 1_500):
         before = len(job.ids())
         with job.running() as process:
-            until(lambda before=before, process=process: len(job.ids()) > before or process.poll() is not None)
+            publisher = threading.Thread(target=produce, args=(kafka, topic, start, start + 1_500, 500))
+            publisher.start()
+            until(lambda before=before, process=process: len(job.ids()) > before or process.poll() is not None, END_S)
             time.sleep(chance.uniform(0, 1.5))
             process.kill()
-    publisher.join()
+        publisher.join()
     StreamJob(tmp_path, kafka_source(kafka, topic, stop_when_idle=2)).finish()
     assert Counter(job.ids()) == Counter(f"r{number}" for number in range(6_000))
     assert not job.ids("-failures")
@@ -137,7 +139,7 @@ def test_a_killed_subscriber_loses_and_doubles_nothing(pubsub: PubSubEmulator, t
     source = {"format": "pubsub", "subscription": subscription, "id_attribute": "uid"}
     job = StreamJob(tmp_path, source)
     with job.running() as process:
-        until(lambda: job.ids() or process.poll() is not None)
+        until(lambda: job.ids() or process.poll() is not None, END_S)
         process.kill()
     for number in range(2_000, 2_100):
         sent = publisher.publish(topic, b'{"text": "sales", "priority": "fast"}', uid=f"u{number}")
