@@ -1,7 +1,7 @@
 """Lanes: entries that wait to be classified, fast ones before standard ones, and how much of them goes next.
 
-What has come while the model was busy is the next chunk: one record at low load, up to a thousand at high load, without
-any timer. Where fast records occur, a chunk is so small that one that comes meanwhile waits little.
+What has come while the model was busy is the next chunk: one record at low load, many at high load, without any timer.
+Where fast records occur, a chunk is so small that one that comes meanwhile waits little.
 """
 
 from __future__ import annotations
@@ -15,8 +15,9 @@ from classer_core.records import Record
 from pipelines.chunks import CHUNK_BYTES, CHUNK_ROWS
 from pipelines.streaming.parsing import Entry
 
-# How long a chunk may keep a fast record waiting, and for how long after the last one the next one is expected.
-SHORT_CHUNK_S = 0.1
+# How long a chunk may keep others waiting, with and without fast records among them; and for how long after the last
+# fast record the next one is expected.
+SHORT_CHUNK_S, LONG_CHUNK_S = 0.1, 0.5
 FAST_EXPECTED_S = 60.0
 # A standard record that has waited so long is let in between fast ones.
 STANDARD_WAIT_S = 1.0
@@ -75,7 +76,7 @@ class Lanes:
         hour = min(lane, key=lambda hour: lane[hour][0].arrived_at)
         waiting = lane[hour]
         short = fast or self._now() - self._fast_seen_at < FAST_EXPECTED_S
-        chars_left = self._chars_per_s * SHORT_CHUNK_S if short else float("inf")
+        chars_left = self._chars_per_s * (SHORT_CHUNK_S if short else LONG_CHUNK_S)
         taken: list[Entry] = []
         size = 0
         while waiting and len(taken) < CHUNK_ROWS:

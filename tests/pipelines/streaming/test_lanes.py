@@ -41,8 +41,10 @@ def test_what_is_there_goes_at_once_and_up_to_a_whole_chunk() -> None:
     lanes = Lanes()
     lanes.put([entry(0)])
     assert len(lanes.take()) == 1
-    lanes.put(entry(number) for number in range(3_000))
-    assert [len(lanes.take()) for _ in range(3)] == [CHUNK_ROWS, CHUNK_ROWS, 3_000 - 2 * CHUNK_ROWS]
+    for _ in range(30):
+        lanes.measure([entry(0)] * 1_000, 0.001)
+    lanes.put(entry(number) for number in range(CHUNK_ROWS + 10))
+    assert [len(lanes.take()) for _ in range(2)] == [CHUNK_ROWS, 10]
 
 
 def test_chunks_are_short_while_fast_records_occur() -> None:
@@ -57,7 +59,7 @@ def test_chunks_are_short_while_fast_records_occur() -> None:
         lanes.put(entry(number) for number in range(len(taken)))
     assert 90 <= len(lanes.take()) <= 100  # a tenth of a second
     clock.now += FAST_EXPECTED_S + 1
-    assert len(lanes.take()) == CHUNK_ROWS
+    assert 450 <= len(lanes.take()) <= 500  # half a second
 
 
 def test_a_slower_model_makes_chunks_smaller_at_once() -> None:
