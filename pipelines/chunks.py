@@ -1,4 +1,4 @@
-"""A chunk: up to a thousand rows that travel together, as Arrow where they only pass through.
+"""A chunk: some thousand rows that travel together, as Arrow where they only pass through.
 
     SourceChunk (just read) -> Chunk (requests checked) -> ClassifiedChunk (ready to be written)
 
@@ -29,8 +29,9 @@ from classer_core.records import (
 )
 from classer_core.requests import RequestParser
 
-# Big enough that few windows of a chunk lack company of their length, small enough for a lively progress bar.
-CHUNK_ROWS = 1_024
+# Big enough that windows find company of their length, even where nine of ten rows are repeats that nobody reads; small
+# enough for a lively progress bar.
+CHUNK_ROWS = 4_096
 CHUNK_BYTES = 8 << 20
 # A failure row keeps the whole original record, but for strings longer than this.
 KEPT_CHARS = 100_000

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from classer_core.contents import Pixels
-from classer_core.hardware import available_cores
+from classer_core.hardware import available_cores, return_freed_memory
 
 # Lines that it is less sure of are more often patterns than letters.
 MIN_LINE_CONFIDENCE = 0.6
@@ -37,7 +37,10 @@ class OcrReader:
 
     def read(self, pictures: Sequence[Pixels]) -> list[str]:
         """Pictures in, the lines seen in each out, top to bottom."""
-        return list(self._threads.map(self._read, pictures))
+        texts = list(self._threads.map(self._read, pictures))
+        # Each picture has its own size, and each size its own large arrays: without this a worker grows by half.
+        return_freed_memory()
+        return texts
 
     def _read(self, pixels: Pixels) -> str:
         if min(pixels.shape[:2]) < MIN_SIDE_PX:

@@ -10,7 +10,7 @@ import numpy as np
 from classer_core import Classifier, Engine, RecordError, Scores
 from tests.fakes import FakeModel
 
-CHUNK_SECONDS = 0.5
+CHUNK_SECONDS = 2.0
 
 
 class SlowModel(FakeModel):

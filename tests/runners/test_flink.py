@@ -103,7 +103,7 @@ def when_half_way(folder: Path, act: Callable[[], None]) -> threading.Thread:
         end = time.monotonic() + HALF_WAY_SECONDS
         while time.monotonic() < end:
             if len(list(folder.glob("out/_temporary/*/*"))) >= 2:
-                time.sleep(2 * slow.CHUNK_SECONDS)
+                time.sleep(slow.CHUNK_SECONDS)
                 act()
                 return
             time.sleep(0.05)

@@ -64,8 +64,8 @@ def readers(tmp_path: Path, server: Server) -> Iterator[Readers]:
         reader.close()
 
 
-def until(condition: Callable[[], Any]) -> None:
-    deadline = time.monotonic() + WAIT_S
+def until(condition: Callable[[], Any], wait_s: float = WAIT_S) -> None:
+    deadline = time.monotonic() + wait_s
     while not condition():
         assert time.monotonic() < deadline, "it does not come"
         time.sleep(0.01)
