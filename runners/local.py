@@ -197,7 +197,9 @@ def _summary(job: Job, result: Any, seconds: float) -> RunSummary:
     for counter in found["counters"]:  # of each step
         counters[counter.key.metric.name] += counter.result
     distributions = {item.key.metric.name: item.result for item in found["distributions"]}
-    failures = {name.partition(".")[2]: count for name, count in counters.items() if name.startswith("failures.")}
+    failures = {
+        name.partition(".")[2]: count for name, count in counters.items() if count and name.startswith("failures.")
+    }
     model_ms = distributions.get("model_ms")
     return RunSummary(
         records=counters.get("records", 0),

@@ -134,6 +134,17 @@ class Poller:
             if self._closing and self._written:
                 self._changed.wait_for(lambda: not self._written or self._is_closed, ACKNOWLEDGE_S)
 
+    @property
+    def is_between_bundles(self) -> bool:
+        """Whether all that was taken is marked, so that another bundle may go on from here."""
+        with self._changed:
+            return not (self._emitted or self._closing or self._error)
+
+    @property
+    def last_mark(self) -> int:
+        """The number of the newest mark; 0 before the first one."""
+        return self._last_mark
+
     def close(self) -> None:
         """Takes nothing more; what was not taken is given back, what is marked waits for `written`."""
         with self._changed:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import time
+import weakref
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -28,6 +29,8 @@ BUNDLE_BYTES = 256 << 20
 # Without any record a bundle ends so soon, for a runner that wants to make a checkpoint.
 IDLE_BUNDLE_S = 1.0
 NO_LIMIT_RECORDS, NO_LIMIT_S = 1 << 30, 1e9
+
+_readers: weakref.WeakValueDictionary[str, QueueReader] = weakref.WeakValueDictionary()
 
 
 @dataclass(frozen=True)
@@ -109,9 +112,17 @@ class QueueSource(_AlwaysPickledAlike, UnboundedSource):
         return [QueueSource(self.stream, part) for part in self.settings.split(self._readers)]
 
     def create_reader(self, options: Any, checkpoint_mark: CheckpointMark | None) -> UnboundedReader:
-        """A reader that goes on after a mark."""
-        position = checkpoint_mark.position if isinstance(checkpoint_mark, QueueMark) else None
-        return QueueReader(self.stream, self.settings, position)
+        """A reader that goes on after a mark: the one that made it, if it is in this process and still there.
+
+        A runner that ends bundles long before it commits them, as Flink does, works on the next one in another copy of
+        this step, which does not find the reader that the last copy keeps.
+        """
+        if not isinstance(checkpoint_mark, QueueMark):
+            return QueueReader(self.stream, self.settings, None)
+        found = _readers.get(checkpoint_mark.reader)
+        if found is not None and found.goes_on_after(checkpoint_mark.number):
+            return found
+        return QueueReader(self.stream, self.settings, checkpoint_mark.position)
 
     def get_checkpoint_mark_coder(self) -> Any:
         """Marks are small."""
@@ -143,7 +154,7 @@ class QueueMark(_AlwaysPickledAlike, CheckpointMark):
 
 
 class QueueReader(UnboundedReader):
-    """Chunks of one queue, and the bundles that they make."""
+    """Chunks of one queue, and the bundles that they make. It closes when all that keep it have closed it."""
 
     def __init__(self, stream: Stream, settings: QueueSettings, position: Any) -> None:
         self._stream = stream
@@ -161,11 +172,27 @@ class QueueReader(UnboundedReader):
         self._most_records = settings.bundle_records
         self._records = self._bytes = 0
         self._watermark = MIN_TIMESTAMP
+        self._keepers = 1
+        self._is_started = False
+        _readers[self._poller.name] = self
+
+    def goes_on_after(self, mark: int) -> bool:
+        """Whether the next bundle after this mark can be read here; then there is one more to close it.
+
+        If not, somebody goes back to an earlier mark, and this reader is of no use any more.
+        """
+        if not self._poller.is_between_bundles or self._poller.last_mark != mark:
+            self._close()
+            return False
+        self._keepers += 1
+        return True
 
     def start(self) -> bool:
-        """Opens the queue."""
-        self._refresher.start()
-        self._poller.start()
+        """Opens the queue, once."""
+        if not self._is_started:
+            self._is_started = True
+            self._refresher.start()
+            self._poller.start()
         return self.advance()
 
     def advance(self) -> bool:
@@ -209,7 +236,12 @@ class QueueReader(UnboundedReader):
         return QueueMark(self._poller.name, *self._poller.mark())
 
     def close(self) -> None:
-        """See `Poller.close`."""
+        """See `Poller.close`. A bundle that failed closes it whoever keeps it."""
+        self._keepers -= 1
+        if self._keepers < 1 or self._poller.is_ended or not self._poller.is_between_bundles:
+            self._close()
+
+    def _close(self) -> None:
         self._refresher.close()
         self._poller.close()
 
