@@ -34,10 +34,11 @@ integration: $(READY) ## Tests with real servers and runners, which it installs 
 	@dpkg -s $(DEBIAN_PACKAGES) >/dev/null 2>&1 || \
 		(apt-get update -qq && apt-get install -y -qq --no-install-recommends $(DEBIAN_PACKAGES))
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.lock \
-		'apache-beam[gcp]' apache-flink-libraries==1.19.3
+		'apache-beam[gcp]' apache-flink-libraries==1.19.3 'confluent-kafka>=2.12,<3'
 	@$(BIN)/python -m runners.flink.jars > /dev/null
 	@$(BIN)/python -m tests.bigquery_server
 	@$(BIN)/python -m tests.servers.storage > /dev/null
+	@$(BIN)/python -m tests.servers.jars > /dev/null
 	$(BIN)/pytest -m integration
 
 benchmarks: $(READY) ## Prints the tables of tests/benchmarks/README.md (needs CLASSER_CORPUS).

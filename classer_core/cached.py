@@ -76,7 +76,11 @@ class CachedEngine:
         for position, (record, print_) in enumerate(zip(records, prints, strict=True)):
             if record.cache and print_ not in known:
                 first.setdefault(print_, position)
-        fresh = [position for position, record in enumerate(records) if not record.cache]
+        fresh = [
+            position
+            for position, (record, print_) in enumerate(zip(records, prints, strict=True))
+            if not record.cache and not _was_read(record, known.get(print_))
+        ]
         answers, mine, theirs = self._claim(first)
         try:
             answers.update(self._look_up(mine))
@@ -178,6 +182,11 @@ class CachedEngine:
             self._keep(read, [], answers)
             answers.update(read)
         return answers
+
+
+def _was_read(record: Record, known: Known | None) -> bool:
+    """Whether a step before has read this very record."""
+    return known is not None and known.source_id == record.id
 
 
 _loading = threading.Lock()

@@ -77,7 +77,7 @@ class RequestParser:
 
     def _record(self, record_id: str, text: Any, given: dict[str, Any]) -> Record:
         if self._textual:
-            given = {name: _from_text(name, value) for name, value in given.items() if value != ""}
+            given = {name: from_text(name, value) for name, value in given.items() if value != ""}
         own = {name: given[name] for name in CLASSIFIER_FIELDS if name in given}
         classifier = self._own_classifier(own) if own else self._classifier
         if isinstance(classifier, RecordError):
@@ -209,8 +209,8 @@ def _as_mapping(value: Any) -> Any:
     return value
 
 
-def _from_text(name: str, value: Any) -> Any:
-    """A CSV cell as the value its field wants; left as it is when it is none, for the check to name it."""
+def from_text(name: str, value: Any) -> Any:
+    """A CSV cell or an attribute as the value its field wants; as it is when it is none, for the check to name it."""
     try:
         if name in JSON_FIELDS or (name == "image" and value.startswith("[")):
             return json.loads(value)

@@ -38,6 +38,7 @@ CHUNK_BYTES = 8 << 20
 KEPT_CHARS = 100_000
 KEPT_SOURCE_CHARS = 2_000
 ID_DIGITS = 16
+KEPT_LEVELS = 100
 ATTACHED = ("image", "file")
 
 
@@ -164,7 +165,7 @@ def row_values(rows: pa.RecordBatch, row: int) -> dict[str, Any]:
 
 
 def record_json(original: Mapping[str, Any]) -> str:
-    """A record as JSON; strings too long to keep are cut, with their length and digest."""
+    """A record as JSON; strings too long to keep are cut, with their length and digest, and so are deep levels."""
     return orjson.dumps(_kept(dict(original)), default=str, option=orjson.OPT_NON_STR_KEYS).decode()
 
 
@@ -194,7 +195,7 @@ def _row_id(chunk: SourceChunk, row: int, error: RecordError) -> str:
     return chunk.positions[row] if value is None else _printable(str(value))
 
 
-def _kept(value: Any) -> Any:
+def _kept(value: Any, levels: int = KEPT_LEVELS) -> Any:
     if isinstance(value, str):
         value = _printable(value)
         if len(value) > KEPT_CHARS:
@@ -204,9 +205,9 @@ def _kept(value: Any) -> Any:
     if isinstance(value, bytes):
         return f"[{len(value)} bytes, sha256 {hashlib.sha256(value).hexdigest()}]"
     if isinstance(value, dict):
-        return {_printable(str(key)): _kept(item) for key, item in value.items()}
+        return {_printable(str(key)): _kept(item, levels - 1) for key, item in value.items()} if levels else "{…}"
     if isinstance(value, list | tuple):
-        return [_kept(item) for item in value]
+        return [_kept(item, levels - 1) for item in value] if levels else "[…]"
     if isinstance(value, int) and not -(2**63) <= value < 2**64:
         return str(value)
     return value

@@ -19,10 +19,10 @@ from classer_core.records import REQUEST_FIELDS
 from classer_core.storage_errors import as_problem
 from pipelines.chunks import Chunk, SourceChunk
 from pipelines.job import Job
-from pipelines.read import CONTENT_FIELDS, display_name
+from pipelines.read import CONTENT_FIELDS
 from pipelines.readers import Columns, Part, is_damage, reader_for
 from pipelines.sections import FileSource
-from pipelines.storage import find_files, is_compressed, open_file
+from pipelines.storage import display_name, find_files, is_compressed, open_file
 
 FORMATS = {
     ".ndjson": "ndjson",

@@ -1,36 +1,38 @@
 """The whole program on one screen.
 
 ReadRecords -> FetchContents -> (JoinAnswers) -> ClassifyRecords -> results  -> WriteRows
-                                                                 -> failures -> WriteRows
+                 or ReadStream                                   -> failures -> WriteRows, WriteStream or WriteTopic
 
 JoinAnswers is there with `dedup: global` (answers of AnswerDistinct) and with `only: stale` (those of the last output).
+The readers of a stream fetch for themselves, each slow record at its own pace.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 import apache_beam as beam
-import pyarrow as pa
 
 from classer_core.cached import CachedEngine
-from classer_core.records import FAILURE_SCHEMA
-from pipelines.bigquery.write import Mark, WriteTable
 from pipelines.budget import POSTPONED, SpendBudget, TakeBudget
-from pipelines.chunks import ClassifiedChunk, output_schema
+from pipelines.chunks import CHUNK_ROWS, output_schema
 from pipelines.classify import ClassifyRecords
 from pipelines.dedup import AnswerDistinct
 from pipelines.fetch import FetchContents
 from pipelines.gold import KeepRecords
 from pipelines.job import Job
 from pipelines.known import JoinAnswers
+from pipelines.queues.settings import queue_settings
 from pipelines.read import ReadRecords
 from pipelines.readers import Columns
-from pipelines.sections import BigQueryOutput, BigQuerySource
-from pipelines.write import WriteRows
+from pipelines.sections import FileOutput
+from pipelines.sinks import WriteFailures, WriteResults
+from pipelines.streaming.source import ReadStream, Stream
 
-FAILURES = "failures"
+# Rows reach a topic at once; after so long their messages are acknowledged. Between two bundles Beam's local runner
+# stands still for up to 0.2 s.
+TOPIC_BUNDLE_S = 5.0
 
 
 def build(
@@ -41,6 +43,7 @@ def build(
     folder: str,
     load: Callable[[], CachedEngine],
     only: frozenset[str] | None = None,
+    readers: int | None = 1,
 ) -> None:
     """Adds a job's steps to a pipeline.
 
@@ -52,8 +55,12 @@ def build(
         folder: file names in ids are relative to it.
         load: loads the engine; called once per worker process, so it must be picklable.
         only: ids of the records to classify; without, all of them.
+        readers: how many workers read a stream side by side; None reads it with Beam's own connectors.
     """
-    records = pipeline | "Records" >> FetchedRecords(job, columns, folder)
+    if job.source.is_stream:
+        records = pipeline | "Records" >> StreamedRecords(job, columns, folder, load, readers)
+    else:
+        records = pipeline | "Records" >> FetchedRecords(job, columns, folder)
     if only is not None:
         records = records | "KeepRecords" >> beam.ParDo(KeepRecords(only))
     if job.dedup == "global":
@@ -67,32 +74,11 @@ def build(
     if job.max_rows is not None or job.max_tokens is not None:
         taken = records | "TakeBudget" >> beam.ParDo(TakeBudget(*budget)).with_outputs(POSTPONED, main="records")
         records, postponed = taken.records, taken[POSTPONED]
-    chunks = records | "ClassifyRecords" >> ClassifyRecords(load, job.abstention)
+    classified = records | "ClassifyRecords" >> ClassifyRecords(load, job.abstention)
     if job.max_tokens is not None:
-        chunks = chunks | "SpendBudget" >> beam.ParDo(SpendBudget(*budget))
-    classified = chunks | "Outcomes" >> beam.ParDo(split_outcomes).with_outputs(FAILURES, main="results")
-    failures = classified[FAILURES]
-    schema = output_schema(columns.passed)
-    if isinstance(job.output, BigQueryOutput):
-        refused = classified.results | "WriteResults" >> WriteTable(
-            job.output, schema, run, _mark(job, columns), postponed
-        )
-        failures = (failures, refused) | "AllFailures" >> beam.Flatten()
-    else:
-        _ = classified.results | "WriteResults" >> _writer(job.output, schema, run)
-    _ = failures | "WriteFailures" >> _writer(job.failures_output, FAILURE_SCHEMA, run)
-
-
-def _writer(output: Any, schema: pa.Schema, run: str) -> beam.PTransform[Any, Any]:
-    if isinstance(output, BigQueryOutput):
-        return WriteTable(output, schema, run)
-    return WriteRows(output.path, output.format, schema, run)
-
-
-def _mark(job: Job, columns: Columns) -> Mark | None:
-    source = job.source
-    marked = isinstance(source, BigQuerySource) and source.watermark is not None
-    return Mark(source, columns.scope.until) if marked else None
+        classified = classified | "SpendBudget" >> beam.ParDo(SpendBudget(*budget))
+    failures = classified | "WriteResults" >> WriteResults(job, output_schema(columns.passed), run, columns, postponed)
+    _ = failures | "WriteFailures" >> WriteFailures(job, run)
 
 
 class FetchedRecords(beam.PTransform[Any, Any]):
@@ -114,7 +100,36 @@ class FetchedRecords(beam.PTransform[Any, Any]):
         )
 
 
-def split_outcomes(chunk: ClassifiedChunk) -> Iterable[Any]:
-    """Result rows to the main output, failure rows to `failures`."""
-    yield chunk.results
-    yield beam.pvalue.TaggedOutput(FAILURES, chunk.failures)
+class StreamedRecords(beam.PTransform[Any, Any]):
+    """The records of a job's queue, with the bytes of their attachments."""
+
+    def __init__(
+        self, job: Job, columns: Columns, folder: str, load: Callable[[], CachedEngine], readers: int | None
+    ) -> None:
+        super().__init__()
+        self._job = job
+        self._columns = columns
+        self._folder = folder
+        self._load = load
+        self._readers = readers
+
+    def expand(self, pbegin: Any) -> Any:
+        """Our own reader, which acknowledges what is written; or a connector of Beam's, where the runner does that."""
+        job, rules = self._job, self._job.fetch_rules(self._folder)
+        if self._readers is None:
+            from pipelines.streaming.connectors import ParseMessages, ReadMessages
+
+            return (
+                pbegin
+                | "ReadMessages" >> ReadMessages(job.source, self._folder)
+                | "Together" >> beam.BatchElements(1, CHUNK_ROWS)
+                | "ParseMessages" >> beam.ParDo(ParseMessages(job, self._columns))
+                | "FetchContents" >> beam.ParDo(FetchContents(rules, job.source.format == "documents"))
+            )
+        stream = Stream(job, self._columns, self._folder, self._load, bundle_seconds(job))
+        return pbegin | "ReadStream" >> ReadStream(stream, queue_settings(job, self._folder), self._readers)
+
+
+def bundle_seconds(job: Job) -> float:
+    """How long a stream's rows are gathered before they are published: what topics get is there at once anyway."""
+    return job.output.file_seconds if isinstance(job.output, FileOutput) else TOPIC_BUNDLE_S

@@ -26,6 +26,7 @@ from pipelines.sections import (
     AnySource,
     BigQueryOutput,
     FileOutput,
+    Seconds,
     Section,
     formats_of,
     nearest,
@@ -75,6 +76,7 @@ class Job(Section):
     failures: AnyOutput | None = None  # a text is a folder; none: beside the output
     passthrough: bool | list[str] = True
     max_failure_ratio: Annotated[float, Field(ge=0, le=1, strict=False)] = 1.0
+    refresh: Seconds = 60.0  # of a stream: how often new versions of saved classifiers are looked for
     _saved: SavedClassifiers | None = PrivateAttr(default=None)
 
     @field_validator("cache")
@@ -122,9 +124,21 @@ class Job(Section):
         fields = {name: getattr(self, name) for name in (*CLASSIFIER_FIELDS, "priority")}
         return fields | {"cache": self.cache if isinstance(self.cache, bool) else True}
 
-    def request_parser(self) -> RequestParser:
-        """What makes records of this job's rows; saved classifiers mean what they meant when the job was loaded."""
-        return RequestParser(self.request_defaults, textual=self.source.format == "csv", saved=self._saved)
+    @property
+    def saved_classifiers(self) -> SavedClassifiers:
+        """The saved classifiers as they were when the job was loaded."""
+        if self._saved is None:
+            raise ValueError("a job comes from load_job or parse_job")
+        return self._saved
+
+    def request_parser(self, saved: SavedClassifiers | None = None) -> RequestParser:
+        """What makes records of this job's rows.
+
+        Args:
+            saved: what saved classifiers mean; without it, what they meant when the job was loaded.
+        """
+        textual = self.source.format == "csv"
+        return RequestParser(self.request_defaults, textual=textual, saved=saved or self._saved)
 
     def spelled_out(self) -> Job:
         """The job with what its saved classifier says in its own fields: to be looked at, not to be run."""
@@ -140,9 +154,7 @@ class Job(Section):
         Raises:
             RecordError: there is no such name or version.
         """
-        if self._saved is None:
-            raise ValueError("a job comes from load_job or parse_job")
-        return self._saved.load(reference)
+        return self.saved_classifiers.load(reference)
 
 
 def load_job(path: str | Path, overrides: Sequence[str] = ()) -> Job:

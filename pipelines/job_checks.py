@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from classer_core.classifiers import shown
-from classer_core.errors import Problem, RecordError
+from classer_core.errors import JobError, Problem, RecordError
 from pipelines.sections import BigQueryOutput, BigQuerySource, FileOutput, FileSource
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ def problems_of(job: Job, file: Path) -> list[Problem]:
         *_path_problems(job, file),
         *_conflicts(job, file),
         *_table_conflicts(job, file),
+        *_stream_problems(job, file),
     ]
 
 
@@ -94,7 +95,7 @@ def _path_problems(job: Job, file: Path) -> list[Problem]:
             remedy = "Relative paths start at the job file's folder."
             problems.append(Problem(f"{file}: source.path", shown(path, 200), "matches no file", remedy))
         for folder in folders.values():
-            if any(match.is_relative_to(folder) for match in found):
+            if any(match.is_relative_to(folder) for match in found) or (job.source.is_stream and _covers(path, folder)):
                 message, remedy = f"matches files of the job's own output {folder}", "Write to another folder."
                 problems.append(Problem(f"{file}: source.path", shown(path, 200), message, remedy))
     for name, folder in folders.items():
@@ -105,4 +106,44 @@ def _path_problems(job: Job, file: Path) -> list[Problem]:
     elif job.failures_output == job.output:
         message = "is the same place as the output's"
         problems.append(Problem(f"{file}: failures", shown(job.output.place), message, "Name another one."))
+    return problems
+
+
+def _covers(pattern: str, folder: str) -> bool:
+    """Whether a pattern will match the files of a folder once they are there."""
+    above, recursive, _ = pattern.partition("**")
+    return bool(recursive) and not glob.has_magic(above) and Path(folder).is_relative_to(above)
+
+
+def need_end(job: Job) -> None:
+    """For what looks at a whole source.
+
+    Raises:
+        JobError: the job's source is a stream.
+    """
+    if job.source.is_stream:
+        remedy = "Give rows with their texts, or files, as in --set source={format: ndjson, path: sample.ndjson}."
+        message = "is a stream, which has no end"
+        raise JobError([Problem("source.format", job.source.format, message, remedy)])
+
+
+def _stream_problems(job: Job, file: Path) -> list[Problem]:
+    """What needs an end, of a job that has none."""
+    if not job.source.is_stream:
+        return []
+    asked = {"dedup": job.dedup == "global", "only": job.only == "stale"}
+    message = "needs a source that ends, and this one is a stream"
+    remedy = "Leave it out: a stream reads no content twice that this process, or its cache, remembers."
+    problems = [
+        Problem(f"{file}: {name}", shown(getattr(job, name)), message, remedy)
+        for name, wanted in asked.items()
+        if wanted
+    ]
+    if isinstance(job.output, FileOutput) and isinstance(job.passthrough, list):
+        message = "is what the folders of a stream's files are called"
+        taken = [name for name in job.passthrough if name in ("date", "hour")]
+        problems += [Problem(f"{file}: passthrough", name, message, "Rename the key.") for name in taken]
+    if job.max_failure_ratio < 1:
+        remedy = "Leave it out: failures are in their own output while the stream runs."
+        problems.append(Problem(f"{file}: max_failure_ratio", shown(job.max_failure_ratio), message, remedy))
     return problems

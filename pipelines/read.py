@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import apache_beam as beam
@@ -18,7 +17,8 @@ from pipelines.chunks import Chunk, SourceChunk, check_requests
 from pipelines.job import Job
 from pipelines.readers import Columns, Part, Reader, file_failure, is_damage, reader_for
 from pipelines.sections import BigQuerySource
-from pipelines.storage import find_files, is_compressed, open_file
+from pipelines.storage import display_name, find_files, is_compressed, open_file
+from pipelines.streaming.parsing import stream_columns
 
 # Files looked at for their columns; what differs in later ones is handled row by row, or fails the file.
 SCHEMA_FILES = 20
@@ -28,12 +28,14 @@ CONTENT_FIELDS = {"text", "image", "file"}
 
 
 def source_columns(job: Job) -> Columns:
-    """The columns that a job takes from its source, as its first files have them.
+    """The columns that a job takes from its source, as its first files have them, or as all messages do.
 
     Raises:
         JobError: no file, no readable file, or a column that the job names is in none of them.
     """
     source = job.source
+    if source.is_stream:
+        return stream_columns(job)
     if isinstance(source, BigQuerySource):
         from pipelines.bigquery.read import scope_of, table_schema
 
@@ -234,11 +236,3 @@ def read_part(reader: Reader, element: tuple[str, Part], columns: Columns, folde
             raise
         rows = pa.RecordBatch.from_pylist([], schema=columns.passed)
         yield SourceChunk([], {}, rows, [file_failure(name, error)])
-
-
-def display_name(path: str, folder: str) -> str:
-    """How a file is called in ids and messages: relative to the job's folder, so that ids survive a move of both."""
-    try:
-        return str(Path(path).relative_to(folder)) if folder else path
-    except ValueError:
-        return path

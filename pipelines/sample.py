@@ -13,6 +13,7 @@ from classer_core.records import Record
 from pipelines.chunks import Chunk
 from pipelines.fetch import FetchContents
 from pipelines.job import Job
+from pipelines.job_checks import need_end
 from pipelines.read import ListDocuments, ReadPart, SplitFile, source_columns
 from pipelines.readers import Columns
 from pipelines.sections import BigQuerySource
@@ -28,8 +29,9 @@ def sample_records(job: Job, folder: str, size: int) -> list[Record]:
     Rows come from parts of the source in random order. What can't be read or fetched is left out.
 
     Raises:
-        JobError: no file, or a column that is not there.
+        JobError: no file, a column that is not there, or a source that is a stream.
     """
+    need_end(job)
     chosen = random.Random(0)
     if job.source.format == "documents":
         files = list(find_files(job.source.path).items())
@@ -56,8 +58,9 @@ def records_of(job: Job, folder: str, ids: Collection[str]) -> list[Record]:
     """The records of a job that have these ids, with the bytes of their attachments.
 
     Raises:
-        JobError: no file, or a column that is not there.
+        JobError: no file, a column that is not there, or a source that is a stream.
     """
+    need_end(job)
     if job.source.format == "documents":
         listed = ListDocuments(job, folder)
         listed.setup()

@@ -79,6 +79,7 @@ class FileSource(Source):
     path: Annotated[tuple[str, ...], Field(min_length=1)]
     delimiter: Annotated[str, Field(min_length=1, max_length=1)] = ","  # of CSV
     watch: Seconds | None = None  # of documents: how often new files are looked for; the job is a stream then
+    stop_when_idle: Seconds | None = None  # with watch, as in `StreamSource`
 
     @field_validator("path", mode="before")
     @classmethod
@@ -89,6 +90,8 @@ class FileSource(Source):
     def _only_documents_are_watched(self) -> Self:
         if self.watch is not None and self.format != "documents":
             raise ValueError("watch is for format: documents")
+        if self.stop_when_idle is not None and (self.watch is None or self.stop_when_idle <= 2 * self.watch):
+            raise ValueError("stop_when_idle has to be longer than watch twice: a file is seen twice before it is read")
         return self
 
     @property
@@ -106,6 +109,7 @@ class StreamSource(Source):
 
     # For a drain that is scheduled; without it a stream goes on until it is stopped.
     stop_when_idle: Seconds | None = None
+    timestamp_attribute: Name | None = None  # or header of Kafka: the event time, instead of the time of publishing
 
     @property
     def is_stream(self) -> bool:
@@ -119,7 +123,6 @@ class PubSubSource(StreamSource):
     format: Literal["pubsub"]
     subscription: Annotated[str, Field(pattern=r"^projects/[^/]+/subscriptions/[^/]+$")]
     id_attribute: Name | None = None
-    timestamp_attribute: Name | None = None
 
 
 class KafkaSource(StreamSource):
@@ -154,6 +157,7 @@ class FileOutput(Section):
 
     format: Literal["parquet", "ndjson"] = "parquet"
     path: Name
+    file_seconds: Seconds = 60.0  # of a stream: how long a file is open at most
 
     @property
     def place(self) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import BinaryIO, cast
 
 from apache_beam.io.filesystem import FileSystem
@@ -61,3 +62,11 @@ def open_file(path: str) -> Iterator[BinaryIO]:
     with open_reading(path) as file:
         compression = infer_compression(path)
         yield cast(BinaryIO, file if compression is None else compr[compression](file, mode="rb"))
+
+
+def display_name(path: str, folder: str) -> str:
+    """How a file is called in ids and messages: relative to the job's folder, so that ids survive a move of both."""
+    try:
+        return str(Path(path).relative_to(folder)) if folder else path
+    except ValueError:
+        return path

@@ -108,12 +108,16 @@ class NdjsonRows:
         self._file = file
 
     def write(self, batch: pa.RecordBatch) -> None:
-        """Appends rows; dates, decimals and bytes as strings."""
-        option = orjson.OPT_APPEND_NEWLINE
-        self._file.write(b"".join(orjson.dumps(row, default=str, option=option) for row in batch.to_pylist()))
+        """Appends rows."""
+        self._file.write(b"".join(row_as_json(row) + b"\n" for row in batch.to_pylist()))
 
     def close(self) -> None:
         """Nothing is buffered."""
+
+
+def row_as_json(row: dict[str, Any]) -> bytes:
+    """A row as JSON; dates, decimals and bytes as strings."""
+    return orjson.dumps(row, default=str)
 
 
 def row_writer(file: BinaryIO, format: str, schema: pa.Schema) -> RowWriter:

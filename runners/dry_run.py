@@ -16,7 +16,7 @@ from pipelines.job import Job
 from pipelines.read import source_columns
 from pipelines.readers import Columns
 from pipelines.sections import FileSource
-from runners.local import loader, run_name
+from runners.local import loader, readers_of, run_name
 from runners.options import launch_options
 
 ELSEWHERE = re.compile(r"^[a-z0-9]+://")
@@ -43,14 +43,15 @@ def dry_run(job: Job, folder: Path, runner: str, beam_args: Sequence[str] = ()) 
     Raises:
         JobError: as in a run.
     """
-    args = list(beam_args)
+    args = [*(["--streaming"] if job.source.is_stream else []), *beam_args]
     if runner == "dataflow":
         given = {arg.partition("=")[0] for arg in beam_args}
         args += [f"--{name}={value}" for name, value in NO_ACCOUNT.items() if f"--{name}" not in given]
         args += ["--dry_run=True", "--no_auth"]
     launch = launch_options(runner, args)
     pipeline = beam.Pipeline(options=launch.options)
-    build(pipeline, job, _columns(job), run_name(), str(folder), loader(job, runner, launch.at_once))
+    load, readers = loader(job, runner, launch.at_once), readers_of(runner, launch.options)
+    build(pipeline, job, _columns(job), run_name(), str(folder), load, readers=readers)
     if runner == "dataflow":
         pipeline.run()
         proto = pipeline.runner.proto_pipeline
@@ -61,7 +62,8 @@ def dry_run(job: Job, folder: Path, runner: str, beam_args: Sequence[str] = ()) 
 
 def _columns(job: Job) -> Columns:
     """Files on this machine are looked at; of others, the columns are those that the job names."""
-    if isinstance(job.source, FileSource) and not any(ELSEWHERE.match(path) for path in job.source.path):
+    source = job.source
+    if source.is_stream or (isinstance(source, FileSource) and not any(ELSEWHERE.match(path) for path in source.path)):
         return source_columns(job)
     named = {"id": job.source.column_of("id"), "text": job.source.column_of("text"), **(job.source.columns or {})}
     return Columns({field: column for field, column in named.items() if column}, pa.schema([]))

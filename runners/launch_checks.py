@@ -10,8 +10,12 @@ from classer_core.errors import JobError, Problem
 from classer_core.fetching.rules import redacted
 from classer_core.storage import is_url, join, list_folder, remove, write_whole
 from classer_core.storage_errors import as_problem
+from pipelines.bigquery.prepare import prepare_tables
 from pipelines.job import Job
 from pipelines.lease import check_free
+from pipelines.queues.settings import queue_settings
+from pipelines.queues.topics import check_topics
+from pipelines.readers import Columns
 from pipelines.sections import FileOutput, FileSource
 from pipelines.storage import is_match
 
@@ -25,6 +29,32 @@ def folders_of(job: Job) -> dict[str, str]:
 def exclusive_folders(job: Job) -> list[str]:
     """Folders that one run at a time writes: it replaces what is there. Those of streams only grow."""
     return [] if job.source.is_stream else list(folders_of(job).values())
+
+
+def check_budget(job: Job, runner: str, at_once: int) -> None:
+    """What a run has spent is known in one process.
+
+    Raises:
+        JobError: there would be several.
+    """
+    for name in ("max_rows", "max_tokens"):
+        if (value := getattr(job, name)) is not None and (runner != "local" or at_once > 1):
+            message, remedy = "is counted by runs in one process", "Run it on `local`, or LIMIT a query of the source."
+            raise JobError([Problem(name, str(value), message, remedy)])
+
+
+def check_places(job: Job, columns: Columns, run: str, folder: str) -> None:
+    """Tries whatever a job reads from and writes to; tables are made.
+
+    Raises:
+        JobError: with the problems found.
+        AnotherRunError: another run writes the same folder.
+    """
+    check_folders(job, run)
+    prepare_tables(job, columns, run)
+    if job.source.is_stream:
+        queue_settings(job, folder).check()
+    check_topics(job)
 
 
 def check_folders(job: Job, run: str) -> None:

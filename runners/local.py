@@ -5,15 +5,14 @@ from __future__ import annotations
 import secrets
 import threading
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import apache_beam as beam
+from apache_beam.options.pipeline_options import PipelineOptions
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
@@ -25,17 +24,21 @@ from classer_core.errors import JobError, Problem, TooManyFailuresError
 from classer_core.hardware import available_cores
 from classer_core.storage import is_url
 from pipelines import progress
-from pipelines.bigquery.prepare import prepare_tables
-from pipelines.classify import NAMESPACE
 from pipelines.graph import build
 from pipelines.job import Job
+from pipelines.job_checks import need_end
 from pipelines.lease import held
 from pipelines.read import source_columns
 from pipelines.readers.parquet import count_rows
 from pipelines.storage import find_files
-from runners.launch_checks import check_folders, exclusive_folders
+from pipelines.streaming.polling import join_all
+from pipelines.streaming.stopping import stopped_by_signals
+from runners.launch_checks import check_budget, check_places, exclusive_folders
 from runners.options import launch_options
 from runners.summary import RunSummary
+
+# How long the end of a stream waits for its queues.
+CLOSE_S = 30.0
 
 
 def run_job(
@@ -67,6 +70,10 @@ def run_job(
         ModelLoadError: the model can't be loaded (local runs: before any record is read).
         TooManyFailuresError: all rows are written, but too many are failures.
     """
+    if job.source.is_stream:
+        if only is not None:
+            need_end(job)
+        beam_args = ["--streaming", *beam_args]
     launch = launch_options(runner, beam_args)
     try:
         pipeline = beam.Pipeline(options=launch.options)
@@ -74,10 +81,9 @@ def run_job(
         message = str(error).rstrip(".")
         raise JobError([Problem("--runner", shown(runner), message, "Without it a job runs here.")]) from error
     run = run_name()
-    _refuse_budget_of_many(job, runner, launch.at_once)
+    check_budget(job, runner, launch.at_once)
     columns = source_columns(job)
-    check_folders(job, run)
-    prepare_tables(job, columns, run)
+    check_places(job, columns, run, str(folder))
     if load is not None:
         load_cached: Callable[[], CachedEngine] = partial(with_cache, cache_url(job, runner), load)
     else:
@@ -85,13 +91,15 @@ def run_job(
         if runner == "local":
             load_cached()  # errors come before any record is read; the worker, in this process, gets the same engine
     start = time.perf_counter()
-    build(pipeline, job, columns, run, str(folder), load_cached, only)
-    with held(exclusive_folders(job), run), _progress_bar(console, job):
+    build(pipeline, job, columns, run, str(folder), load_cached, only, readers_of(runner, launch.options))
+    stoppable = stopped_by_signals() if job.source.is_stream else nullcontext()
+    with held(exclusive_folders(job), run), _progress_bar(console, job), stoppable:
         result = pipeline.run()
         if not getattr(result, "has_job", True):
             return None
         result.wait_until_finish()
-    summary = _summary(job, run, result, time.perf_counter() - start)
+        join_all(CLOSE_S)
+    summary = RunSummary.of(job, run, result, time.perf_counter() - start)
     failed = sum(summary.failures.values())
     if failed > job.max_failure_ratio * max(summary.records, 1):
         share = failed / summary.records
@@ -103,12 +111,11 @@ def run_job(
     return summary
 
 
-def _refuse_budget_of_many(job: Job, runner: str, at_once: int) -> None:
-    """What a run has spent is known in one process."""
-    for name in ("max_rows", "max_tokens"):
-        if (value := getattr(job, name)) is not None and (runner != "local" or at_once > 1):
-            message, remedy = "is counted by runs in one process", "Run it on `local`, or LIMIT a query of the source."
-            raise JobError([Problem(name, str(value), message, remedy)])
+def readers_of(runner: str, options: PipelineOptions) -> int | None:
+    """How many workers read a stream; None: Beam's own connectors do, because their runner knows them better."""
+    if runner == "dataflow":
+        return None
+    return max(1, options.get_all_options(retain_unknown_options=True).get("parallelism") or 1)
 
 
 def run_name() -> str:
@@ -165,36 +172,3 @@ def _progress_bar(console: Console | None, job: Job) -> Iterator[None]:
         finally:
             stop.set()
             thread.join()
-
-
-def _summary(job: Job, run: str, result: Any, seconds: float) -> RunSummary:
-    found = result.metrics().query(beam.metrics.MetricsFilter().with_namespace(NAMESPACE))
-    counters: Counter[str] = Counter()
-    for counter in found["counters"]:  # several steps may count the same
-        counters[counter.key.metric.name] += counter.result
-    distributions = {item.key.metric.name: item.result for item in found["distributions"]}
-    model_ms = distributions.get("model_ms")
-    return RunSummary(
-        run=run,
-        records=counters.get("records", 0),
-        results=counters["results"] - counters["refused"],
-        abstained=counters.get("abstained", 0),
-        cached=counters.get("cached", 0),
-        cache_errors=counters.get("cache_errors", 0),
-        failures=_counted(counters, "failures."),
-        tokens=counters.get("tokens", 0),
-        seconds=seconds,
-        model_ms=model_ms.sum if model_ms else 0,
-        classifiers=_counted(counters, "classifier."),
-        chunk_records=distributions.get("chunk_records"),
-        output=job.output.place,
-        failures_path=job.failures_output.place,
-        current=counters["current"],
-        postponed=counters["postponed"],
-    )
-
-
-def _counted(counters: Mapping[str, int], prefix: str) -> dict[str, int]:
-    """Counters whose names begin with `prefix`, by the rest of their names."""
-    found = sorted(counters.items())
-    return {name.removeprefix(prefix): count for name, count in found if count and name.startswith(prefix)}

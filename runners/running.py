@@ -66,6 +66,12 @@ def _show_summary(summary: RunSummary) -> None:
         table.add_row("of them abstained", f"{summary.abstained:,}")
     if summary.cached:
         table.add_row("of them cached", f"{summary.cached:,}")
+    if summary.duplicates:
+        table.add_row("of them there already", f"{summary.duplicates:,}")
+    if summary.current:
+        table.add_row("in the table already", f"{summary.current:,}")
+    if summary.postponed:
+        table.add_row("left for the next run", f"{summary.postponed:,}")
     if summary.cache_errors:
         table.add_row("errors of the cache", f"{summary.cache_errors:,}")
     for code, count in summary.failures.items():

@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Self
 
+import apache_beam as beam
 import typer
 
-from classer_core.errors import ClasserError, JobError, Problem, TooManyFailuresError
+from classer_core.errors import ClasserError, FailureCode, JobError, Problem, TooManyFailuresError
 from classer_core.storage import write_whole
+from pipelines.classify import NAMESPACE
+from pipelines.job import Job
 
-COUNTS = ("records", "results", "abstained", "cached", "cache_errors", "failures", "tokens", "model_ms", "classifiers")
+COUNTS = (
+    *("records", "results", "abstained", "cached", "duplicates", "current", "postponed"),
+    *("cache_errors", "failures", "tokens", "model_ms", "classifiers"),
+)
 
 
 @dataclass(frozen=True)
@@ -22,7 +29,9 @@ class RunSummary:
     """What a finished run did. `failures` counts by code; `tokens` and `model_ms` are what the model read and took.
 
     `cached` of the results were not read; `cache_errors` times the cache was in trouble. `classifiers` counts results
-    by saved version; all that no saved classifier answered are under `inline`.
+    by saved version; all that no saved classifier answered are under `inline`. `duplicates` of a stream's rows were
+    dropped, because the output had their ids. Of a merge, `current` records were in the table already, and `postponed`
+    ones are left for the next run; neither is among the records.
     """
 
     run: str
@@ -39,6 +48,39 @@ class RunSummary:
     chunk_records: Any
     output: str
     failures_path: str
+    duplicates: int = 0
+    current: int = 0
+    postponed: int = 0
+
+    @classmethod
+    def of(cls, job: Job, run: str, result: Any, seconds: float) -> Self:
+        """What the counters of a finished run say."""
+        found = result.metrics().query(beam.metrics.MetricsFilter().with_namespace(NAMESPACE))
+        counters: Counter[str] = Counter()
+        for counter in found["counters"]:  # several steps may count the same
+            counters[counter.key.metric.name] += counter.result
+        distributions = {item.key.metric.name: item.result for item in found["distributions"]}
+        failures = _counted(counters, "failures.")
+        model_ms = distributions.get("model_ms")
+        return cls(
+            run=run,
+            records=counters["records"],
+            results=counters["results"] - failures.get(FailureCode.ROW_REFUSED, 0),
+            abstained=counters["abstained"],
+            cached=counters["cached"],
+            cache_errors=counters["cache_errors"],
+            failures=failures,
+            tokens=counters["tokens"],
+            seconds=seconds,
+            model_ms=model_ms.sum if model_ms else 0,
+            classifiers=_counted(counters, "classifier."),
+            chunk_records=distributions.get("chunk_records"),
+            output=job.output.place,
+            failures_path=job.failures_output.place,
+            duplicates=counters["duplicates"],
+            current=counters["current"],
+            postponed=counters["postponed"],
+        )
 
 
 @dataclass
@@ -99,3 +141,9 @@ def reported(path: str | None, job: str) -> Iterator[Report]:
     finally:
         if path is not None:
             write_whole(path, report.to_json())
+
+
+def _counted(counters: Mapping[str, int], prefix: str) -> dict[str, int]:
+    """Counters whose names begin with `prefix`, by the rest of their names."""
+    found = sorted(counters.items())
+    return {name.removeprefix(prefix): count for name, count in found if count and name.startswith(prefix)}

@@ -27,7 +27,6 @@ def failures_of(batch: pa.RecordBatch, refusals: Sequence[Refusal]) -> pa.Record
         failures.append(
             Failure(str(row["id"]), "write", FailureCode.ROW_REFUSED, message, refusal.column, record_json(row))
         )
-    Metrics.counter(NAMESPACE, "refused").inc(len(failures))
     Metrics.counter(NAMESPACE, f"failures.{FailureCode.ROW_REFUSED}").inc(len(failures))
     return failures_to_arrow(failures)
 

@@ -17,12 +17,12 @@ from typing import Any, NamedTuple
 
 import apache_beam as beam
 import pyarrow as pa
-from apache_beam.io.filesystems import FileSystems
 from apache_beam.transforms.window import GlobalWindow
 from apache_beam.utils.timestamp import MIN_TIMESTAMP
 from apache_beam.utils.windowed_value import WindowedValue
 
 from classer_core.records import FAILURE_SCHEMA
+from classer_core.storage import join, remove_folder
 from pipelines.bigquery.append import AppendStream, commit
 from pipelines.bigquery.checks import Refusal, RowCheck
 from pipelines.bigquery.clients import rest_client
@@ -33,7 +33,7 @@ from pipelines.bigquery.refused import failures_of, shortened
 from pipelines.bigquery.schema import result_table_schema
 from pipelines.bigquery.watermarks import keep
 from pipelines.sections import BigQueryOutput, BigQuerySource
-from pipelines.write import WriteTemporaryFiles, remove
+from pipelines.write import WriteTemporaryFiles
 
 REFUSED = "refused"
 # Runners that keep what goes over a shuffle until it is processed; on others it is lost with the process, after the
@@ -78,25 +78,33 @@ class Target(NamedTuple):
     @property
     def files(self) -> str:
         """The folder of a load job's files."""
-        return FileSystems.join(self.output.temporary, f"classer-{self.run}-{self.table.table}")
+        return join(self.output.temporary, f"classer-{self.run}-{self.table.table}")
 
 
 class WriteTable(beam.PTransform[Any, Any]):
-    """Writes batches to a table. What comes out are the rows that it does not take, as batches of failures.
+    """Writes batches to a table. What comes out are collections of the rows that it does not take.
 
     Args:
         output: the table, and how it is written to.
         schema: of the batches: results, or failures, of which none is refused.
         run: name of this run.
+        is_stream: whether the rows of each bundle are to be seen when it ends.
         mark: the watermark that is kept when the rows are there, and whose.
         postponed: numbers of records that the run left for the next one; the watermark is kept if there are none.
     """
 
     def __init__(
-        self, output: BigQueryOutput, schema: pa.Schema, run: str, mark: Mark | None = None, postponed: Any = None
+        self,
+        output: BigQueryOutput,
+        schema: pa.Schema,
+        run: str,
+        is_stream: bool = False,
+        mark: Mark | None = None,
+        postponed: Any = None,
     ) -> None:
         super().__init__()
         self._target = Target(output, schema, run)
+        self._is_stream = is_stream
         self._mark = mark
         self._postponed = postponed
 
@@ -106,13 +114,13 @@ class WriteTable(beam.PTransform[Any, Any]):
         checked = batches | "CheckRows" >> beam.ParDo(CheckRows(target)).with_outputs(REFUSED, main="rows")
         if target.output.method == "load":
             files = beam.ParDo(WriteTemporaryFiles(target.files, "parquet"))
-            written, refused = checked.rows | "WriteFiles" >> files, checked[REFUSED]
+            written, refused = checked.rows | "WriteFiles" >> files, (checked[REFUSED],)
         else:
             appended = beam.ParDo(AppendRows(target)).with_outputs(REFUSED, main="streams")
             sent = checked.rows | "AppendRows" >> appended
             written = sent.streams
-            refused = (checked[REFUSED], sent[REFUSED]) | "Refused" >> beam.Flatten()
-        if not batches.is_bounded:
+            refused = checked[REFUSED], sent[REFUSED]
+        if self._is_stream:
             if type(batches.pipeline.runner).__name__ in DURABLE_RUNNERS:
                 written |= "Durable" >> beam.Reshuffle()
             _ = written | "CommitStream" >> beam.ParDo(CommitStream(target.table))
@@ -232,7 +240,7 @@ def load_files(target: Target, files: list[str]) -> None:
         return client.load_table_from_uri(sorted(files), table, job_id=job_id, location=location, job_config=config)
 
     run_once(client, f"classer_load_{target.run}_{target.table.digest}", location, start)
-    remove([target.files])
+    remove_folder(target.files)
 
 
 def _refused(target: Target, rows: pa.RecordBatch, refusals: list[Refusal]) -> pa.RecordBatch:

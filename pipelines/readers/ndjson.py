@@ -36,7 +36,7 @@ class NdjsonReader:
             if len(rows) >= SAMPLE_ROWS or offset > SAMPLE_BYTES:
                 break
             try:
-                rows.append(_parse(line))
+                rows.append(parse_object(line))
             except RecordError:
                 continue
         return infer_schema(rows)
@@ -56,7 +56,7 @@ class NdjsonReader:
                 count += 1
                 position = f"{name}@{offset}"
                 try:
-                    rows.append(_parse(line))
+                    rows.append(parse_object(line))
                     positions.append(position)
                 except RecordError as error:
                     # Line numbers are known only where reading began at the file's start.
@@ -81,7 +81,12 @@ def _chunk(rows: list[dict[str, Any]], positions: list[str], columns: Columns, f
     return SourceChunk(positions, fields, fit_columns(rows, columns.passed, columns.fields.values()), failures)
 
 
-def _parse(line: bytes | None) -> dict[str, Any]:
+def parse_object(line: bytes | None) -> dict[str, Any]:
+    """A line in (None: it was too long), its JSON object out.
+
+    Raises:
+        RecordError: it is none, and why.
+    """
     if line is None:
         raise RecordError(FailureCode.ROW_TOO_LONG, f"is longer than {MAX_LINE_BYTES:,} bytes")
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
@@ -39,7 +40,7 @@ def fit_columns(
         for row, kept in zip(rows, rescued, strict=True):
             if not row.keys() <= known:
                 kept.update((name, value) for name, value in row.items() if name not in known)
-        arrays[RESCUED] = pa.array([_json(kept) if kept else None for kept in rescued], pa.string())
+        arrays[RESCUED] = pa.array([as_json(kept) if kept else None for kept in rescued], pa.string())
     return pa.RecordBatch.from_arrays([arrays[name] for name in schema.names], schema=schema)
 
 
@@ -98,5 +99,13 @@ def _without_nulls(type_: pa.DataType) -> pa.DataType:
     return type_
 
 
-def _json(kept: Mapping[str, Any]) -> str:
-    return orjson.dumps(kept, default=str).decode()
+def as_json(value: Any) -> str:
+    """A value that came as JSON, as JSON again.
+
+    Raises:
+        RecursionError: it is nested in about a thousand levels.
+    """
+    try:
+        return orjson.dumps(value, default=str).decode()
+    except TypeError:  # integers of more than 64 bits, lone surrogates, more than 254 levels
+        return json.dumps(value, default=str)

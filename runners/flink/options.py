@@ -15,6 +15,8 @@ from runners.job_server import WORKER_POOL, job_server_jar, need_java
 
 EMBEDDED = ("[local]", "[auto]")
 EMBEDDED_VERSION = "1.20"
+# Messages are acknowledged after each checkpoint. Between two bundles a reader waits for the end of a bundle's time.
+STREAMING: dict[str, Any] = {"checkpointing_interval": 5_000, "max_bundle_time_mills": 20}
 THIS_MACHINE = ("localhost", "127.0.0.1", "[::1]")
 ANSWER_SECONDS = 10
 
@@ -22,7 +24,8 @@ ANSWER_SECONDS = 10
 def flink(given: Given) -> Completed:
     """Embedded without a `--flink_master`, with this process as the worker; else one worker for each TaskManager."""
     master = str(given.get("flink_master", EMBEDDED[0])).strip()
-    return _embedded(given) if master in EMBEDDED else _cluster(given, master)
+    defaults, at_once = _embedded(given) if master in EMBEDDED else _cluster(given, master)
+    return (defaults | missing(given, **STREAMING) if given.get("streaming") else defaults), at_once
 
 
 def _embedded(given: Given) -> Completed:

@@ -98,9 +98,9 @@ def test_in_streaming(tmp_path: Path, warehouse: Warehouse) -> None:
     options = PipelineOptions(["--runner=FnApiRunner", "--streaming"])
     with beam.Pipeline(options=options) as pipeline:
         results = pipeline | beam.io.Read(Results())
-        assert not results.is_bounded
-        refused = results | "Results" >> WriteTable(output, output_schema(PASSED), run)
-        _ = refused | "Failures" >> WriteTable(failures, FAILURE_SCHEMA, run)
+        refused = results | "Results" >> WriteTable(output, output_schema(PASSED), run, is_stream=True)
+        for number, part in enumerate(refused):
+            _ = part | f"Failures{number}" >> WriteTable(failures, FAILURE_SCHEMA, run, is_stream=True)
     check(warehouse)
 
 

@@ -1,0 +1,124 @@
+"""PublishedIds: which ids the files of a partitioned output already hold, so that none is written twice."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import sqlite3
+import tempfile
+import threading
+import weakref
+from collections import OrderedDict
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+
+import orjson
+import pyarrow.parquet as pq
+
+from classer_core.storage import join, list_folder
+from pipelines.storage import open_file
+from pipelines.write import name_of
+
+# Partitions whose ids are kept at hand; those of others are read again from their files when they are needed.
+PARTITIONS_KEPT = 48
+ROWS_TOGETHER = 1_000
+ID_BYTES = 16
+
+_lock = threading.Lock()
+_shared: weakref.WeakValueDictionary[tuple[str, ...], PublishedIds] = weakref.WeakValueDictionary()
+
+
+class PublishedIds:
+    """The ids in the files of some folders, partition by partition. The files are the truth; this is a copy, on disk.
+
+    Args:
+        folders: outputs with the same partitions; an id that is in one of them is in none of the others.
+    """
+
+    def __init__(self, folders: Sequence[str]) -> None:
+        self._folders = folders
+        self._lock = threading.Lock()
+        self._partitions: OrderedDict[str, int] = OrderedDict()
+        self._last_number = 0
+        scratch = tempfile.mkdtemp(prefix="classer-")
+        self._table = sqlite3.connect(Path(scratch) / "ids", isolation_level=None, check_same_thread=False)
+        weakref.finalize(self, _remove, self._table, scratch)
+        self._table.execute("PRAGMA journal_mode = OFF")
+        self._table.execute("PRAGMA synchronous = OFF")
+        self._table.execute("CREATE TABLE ids (partition INTEGER, id BLOB, PRIMARY KEY (partition, id)) WITHOUT ROWID")
+
+    def known(self, partition: str, ids: Collection[bytes]) -> set[bytes]:
+        """Those of the ids (as `digest_of` them) that a partition holds."""
+        found: set[bytes] = set()
+        with self._lock:
+            number = self._number(partition)
+            for part in _parts(ids):
+                query = f"SELECT id FROM ids WHERE partition = ? AND id IN ({','.join('?' * len(part))})"
+                found.update(row[0] for row in self._table.execute(query, (number, *part)))
+        return found
+
+    def add(self, partition: str, ids: Collection[bytes]) -> None:
+        """They have just been published."""
+        with self._lock:
+            self._insert(self._number(partition), ids)
+
+    def _number(self, partition: str) -> int:
+        number = self._partitions.get(partition)
+        if number is None:
+            self._last_number += 1
+            number = self._last_number
+            for folder in self._folders:
+                for path in files_of(join(folder, partition)):
+                    self._insert(number, (digest_of(id_) for id_ in _ids_in(path)))
+            self._partitions[partition] = number
+            while len(self._partitions) > PARTITIONS_KEPT:
+                _, oldest = self._partitions.popitem(last=False)
+                self._table.execute("DELETE FROM ids WHERE partition = ?", (oldest,))
+        self._partitions.move_to_end(partition)
+        return number
+
+    def _insert(self, number: int, ids: Iterable[bytes]) -> None:
+        for part in _parts(ids):
+            values = [value for id_ in part for value in (number, id_)]
+            self._table.execute(f"INSERT OR IGNORE INTO ids VALUES {','.join(['(?,?)'] * len(part))}", values)
+
+
+def shared_ids(folders: tuple[str, ...]) -> PublishedIds:
+    """One per process and set of folders, as long as anybody uses it."""
+    with _lock:
+        ids = _shared.get(folders)
+        if ids is None:
+            ids = _shared[folders] = PublishedIds(folders)
+        return ids
+
+
+def digest_of(id_: str) -> bytes:
+    """What stands for an id here."""
+    return hashlib.blake2b(id_.encode("utf-8", "surrogatepass"), digest_size=ID_BYTES).digest()
+
+
+def files_of(folder: str) -> list[str]:
+    """The published files of a partition."""
+    return [found.path for found in list_folder(folder) if name_of(found.path).startswith("part-")]
+
+
+def _remove(table: sqlite3.Connection, scratch: str) -> None:
+    table.close()
+    shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _ids_in(path: str) -> Iterator[str]:
+    with open_file(path) as file:
+        if path.endswith(".parquet"):
+            for batch in pq.ParquetFile(file).iter_batches(columns=["id"]):
+                yield from batch.column("id").to_pylist()
+        else:
+            for line in file:
+                yield orjson.loads(line)["id"]
+
+
+def _parts(ids: Iterable[bytes]) -> Iterator[list[bytes]]:
+    left = iter(ids)
+    while part := list(islice(left, ROWS_TOGETHER)):
+        yield part

@@ -1,0 +1,220 @@
+"""MessageParser: messages in, an Entry each out: a checked record with the columns that pass through, or a failure."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import pyarrow as pa
+
+from classer_core.cached import Known
+from classer_core.errors import FailureCode, RecordError
+from classer_core.records import REQUEST_FIELDS, Failure, Record
+from classer_core.requests import RequestParser, from_text
+from pipelines.chunks import ATTACHED, Chunk, record_json, shown_source
+from pipelines.job import Job
+from pipelines.queues import Message
+from pipelines.readers import Columns
+from pipelines.readers.ndjson import MAX_LINE_BYTES, parse_object
+from pipelines.readers.typing import RESCUED, as_json
+
+# What an entry takes beside its body.
+ENTRY_BYTES = 1_000
+SHOWN_BYTES = 100_000
+# Columns of the message itself, and their types; a key of the body with such a name goes to `_rescued_data`.
+MESSAGE_COLUMNS: dict[str, pa.DataType] = {
+    "event_time": pa.timestamp("us", tz="UTC"),
+    "message_id": pa.string(),
+    "message_key": pa.string(),
+    "attributes": pa.string(),
+}
+
+
+@dataclass(slots=True)
+class Entry:
+    """One message on its way: its record or its failure, and what passes through beside it.
+
+    `row` holds the values of the passing columns. `known` is the record's answer if it has been prepared, with its
+    fingerprint.
+    """
+
+    outcome: Record | Failure
+    row: tuple[Any, ...]
+    published_at: datetime
+    receipt: Any
+    size_bytes: int
+    arrived_at: float = field(default_factory=time.monotonic)
+    known: tuple[bytes, Known] | None = None
+
+    @property
+    def is_fast(self) -> bool:
+        """Whether it goes before others; failures wait for nobody's model."""
+        return isinstance(self.outcome, Failure) or self.outcome.priority == "fast"
+
+
+def stream_columns(job: Job) -> Columns:
+    """What a job takes from its messages.
+
+    `fields`: request field -> key of the body, name of an attribute, or `message_id` or `message_key`.
+    `passed`: columns of the message, keys of the body as strings, `_rescued_data`.
+    """
+    renamed = job.source.columns
+    fields = {name: name for name in REQUEST_FIELDS} if renamed is None else {"id": "id", "text": "text", **renamed}
+    wanted = job.passthrough
+    if isinstance(wanted, bool):
+        every = ["event_time"] if job.source.format == "documents" else [*MESSAGE_COLUMNS, RESCUED]
+        wanted = every if wanted else []
+    return Columns(fields, pa.schema([(name, MESSAGE_COLUMNS.get(name, pa.string())) for name in wanted]))
+
+
+class MessageParser:
+    """Parses messages. A body that starts with `{` is a JSON object, any other one is the record's text.
+
+    A field that the body lacks is taken from the attribute of its name. Nothing in a message raises: what is wrong
+    with it becomes its failure.
+
+    Args:
+        columns: what is taken from messages.
+        requests: what makes records of their request fields.
+        id_attribute: the attribute that tells messages apart, better than the server's ids do.
+    """
+
+    def __init__(self, columns: Columns, requests: RequestParser, id_attribute: str | None = None) -> None:
+        self._columns = columns
+        self._requests = requests
+        self._id_attribute = id_attribute
+        self._passed = columns.passed.names
+        self._taken = {*columns.fields.values(), *self._passed} - MESSAGE_COLUMNS.keys()
+        self._rescues = RESCUED in self._passed
+
+    def parse(self, messages: Sequence[Message]) -> list[Entry]:
+        """One entry per message, in the same order."""
+        bodies: list[dict[str, Any] | RecordError] = [self._body(message) for message in messages]
+        good = [number for number, body in enumerate(bodies) if isinstance(body, dict)]
+        given = [self._given(messages[number], bodies[number]) for number in good]
+        names = {name for fields in given for name in fields}
+        by_name = {name: [fields.get(name) for fields in given] for name in names}
+        parsed = self._requests.parse(by_name, [self._id(messages[number]) for number in good])
+        outcomes: dict[int, Record | RecordError] = dict(zip(good, parsed, strict=True))
+        fields = dict(zip(good, given, strict=True))
+        return [
+            self._entry(message, bodies[number], outcomes.get(number), fields.get(number, {}))
+            for number, message in enumerate(messages)
+        ]
+
+    def _id(self, message: Message) -> str:
+        """The id of a record that has none of its own."""
+        own = message.attributes.get(self._id_attribute) if self._id_attribute else None
+        return _printable(own or message.id)
+
+    def _body(self, message: Message) -> dict[str, Any] | RecordError:
+        data = message.data
+        try:
+            if len(data) > MAX_LINE_BYTES:
+                raise RecordError(FailureCode.ROW_TOO_LONG, f"is longer than {MAX_LINE_BYTES:,} bytes")
+            if data.lstrip()[:1] == b"{":
+                return parse_object(data)
+            text = data.decode()
+        except RecordError as error:
+            return RecordError(error.code, f"the body of message {message.id} {error.message}")
+        except UnicodeDecodeError as error:
+            reason = f"is not UTF-8: {error.reason} at byte {error.start}"
+            return RecordError(FailureCode.ROW_NOT_UTF8, f"the body of message {message.id} {reason}")
+        return {self._columns.fields.get("text", "text"): text} if text else {}
+
+    def _given(self, message: Message, body: Mapping[str, Any]) -> dict[str, Any]:
+        """The request fields of a message."""
+        given = {}
+        for name, column in self._columns.fields.items():
+            value = body.get(column)
+            if value is None and column in message.attributes:
+                value = from_text(name, message.attributes[column])
+            if value is None and column in ("message_id", "message_key"):
+                value = message.id if column == "message_id" else message.key
+            if value is not None:
+                given[name] = value
+        return given
+
+    def _entry(
+        self,
+        message: Message,
+        body: dict[str, Any] | RecordError,
+        outcome: Record | RecordError | None,
+        given: Mapping[str, Any],
+    ) -> Entry:
+        size = len(message.data) + ENTRY_BYTES
+        if isinstance(outcome, Record):
+            assert isinstance(body, dict)
+            try:
+                return Entry(outcome, self._row(message, body), message.published_at, message.receipt, size)
+            except RecursionError:
+                error = f"the body of message {message.id} is JSON nested too deep"
+                body = RecordError(FailureCode.ROW_MALFORMED, error)
+        if isinstance(body, RecordError):
+            failure = Failure.of(body, self._id(message), "read", record_json({"message": _shown_body(message.data)}))
+        else:
+            assert outcome is not None
+            own_id = given.get("id") if outcome.field != "id" else None
+            id_ = self._id(message) if own_id is None else _printable(str(own_id))
+            shown = {name: shown_source(given[name]) for name in ATTACHED if name in given}
+            failure = Failure.of(outcome, id_, "read", record_json({**body, **given, **shown}))
+        return Entry(failure, (), message.published_at, message.receipt, size)
+
+    def _row(self, message: Message, body: Mapping[str, Any]) -> tuple[Any, ...]:
+        values: list[Any] = []
+        for name in self._passed:
+            if name == "event_time":
+                values.append(message.published_at)
+            elif name == "message_id":
+                values.append(_printable(message.id))
+            elif name == "message_key":
+                values.append(None if message.key is None else _printable(message.key))
+            elif name == "attributes":
+                values.append(_as_string(dict(message.attributes)) if message.attributes else None)
+            elif name == RESCUED:
+                rest = {key: value for key, value in body.items() if key not in self._taken}
+                values.append(_as_string(rest) if rest else None)
+            else:
+                values.append(_as_string(body.get(name, message.attributes.get(name))))
+        return tuple(values)
+
+
+def message_parser(job: Job, columns: Columns, requests: RequestParser) -> MessageParser:
+    """The parser of a job's messages."""
+    return MessageParser(columns, requests, getattr(job.source, "id_attribute", None))
+
+
+def pack(entries: Sequence[Entry], passed: pa.Schema) -> Chunk:
+    """Entries in, a chunk of them out."""
+    good = [entry for entry in entries if isinstance(entry.outcome, Record)]
+    columns = zip(*(entry.row for entry in good), strict=True) if good else ([] for _ in passed)
+    arrays = [pa.array(list(values), item.type) for values, item in zip(columns, passed, strict=True)]
+    rows = (
+        pa.RecordBatch.from_arrays(arrays, schema=passed)
+        if arrays
+        else pa.RecordBatch.from_struct_array(pa.array([{}] * len(good), pa.struct([])))
+    )
+    known: dict[bytes, Known] = {}
+    for entry in good:
+        if entry.known is not None and (entry.known[1].source_id is not None or entry.known[0] not in known):
+            known[entry.known[0]] = entry.known[1]
+    failures = [entry.outcome for entry in entries if isinstance(entry.outcome, Failure)]
+    return Chunk([entry.outcome for entry in good if isinstance(entry.outcome, Record)], rows, failures, known)
+
+
+def _as_string(value: Any) -> str | None:
+    if value is None:
+        return None
+    return _printable(value) if isinstance(value, str) else as_json(value)
+
+
+def _shown_body(data: bytes) -> str:
+    return data[:SHOWN_BYTES].decode(errors="backslashreplace")
+
+
+def _printable(text: str) -> str:
+    """Lone surrogates, which Arrow can't take, escaped."""
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()

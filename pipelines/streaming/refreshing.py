@@ -1,0 +1,77 @@
+"""Refresher: keeps up with the saved classifiers of a job while its stream runs."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from dataclasses import replace
+
+from classer_core.errors import RecordError
+from classer_core.requests import RequestParser
+from classer_core.saved import ClassifierStore, SavedClassifiers
+from pipelines.job import Job
+
+log = logging.getLogger(__name__)
+
+
+class Refresher:
+    """Makes request parsers that know the newest versions of saved classifiers. What is damaged is as if not there.
+
+    Args:
+        job: the job; what its classifier means at first is what it meant when the job was loaded.
+    """
+
+    def __init__(self, job: Job) -> None:
+        self._job = job
+        self._saved = job.saved_classifiers
+        self.requests = job.request_parser()
+        self._closed = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="refresh", daemon=True)
+
+    def start(self) -> None:
+        """Looks for new versions from now on, every `refresh:` seconds."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """Looks no more."""
+        self._closed.set()
+
+    def refresh(self) -> None:
+        """Looks once. A store that is down, or a version that is damaged, leaves all as it is."""
+        try:
+            found = self._readable(ClassifierStore(self._job.classifiers).list())
+            if found != self._saved:
+                self.requests = self._parser(found)
+                self._saved = found
+        except Exception as error:  # whatever a filesystem raises; the stream goes on with what it has
+            log.warning("saved classifiers can't be refreshed, the known ones stay: %s", str(error)[:300])
+
+    def _run(self) -> None:
+        while not self._closed.wait(self._job.refresh):
+            self.refresh()
+
+    def _parser(self, saved: SavedClassifiers) -> RequestParser:
+        parser = self._job.request_parser(saved)
+        before, now = self.requests.classifier, parser.classifier
+        if before is not None and now is not None and before.name != now.name:
+            log.warning("classifier %s is %s from now on", self._job.classifier, now.name)
+        return parser
+
+    def _readable(self, found: SavedClassifiers) -> SavedClassifiers:
+        """Without new versions that can't be loaded."""
+        versions = {}
+        for name, there in found.versions.items():
+            known = self._saved.versions.get(name, ())
+            good = tuple(version for version in there if version in known or _loads(found, f"{name}@v{version}"))
+            if good:
+                versions[name] = good
+        return replace(found, versions=versions)
+
+
+def _loads(saved: SavedClassifiers, reference: str) -> bool:
+    try:
+        saved.load(reference)
+    except RecordError as error:
+        log.warning("%s is left out: %s", reference, error.message)
+        return False
+    return True

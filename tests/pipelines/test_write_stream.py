@@ -1,0 +1,178 @@
+"""The files of a stream: whole ones only, by hour, each id once."""
+
+import os
+import threading
+import time
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.dataset as ds
+import pytest
+from apache_beam.utils.timestamp import Timestamp
+
+from classer_core import storage
+from pipelines import published, write_stream
+from pipelines.published import PublishedIds, digest_of
+from pipelines.write_stream import WritePartitions, partition_of
+
+NOON = datetime(2026, 11, 24, 12, 30, tzinfo=UTC)
+SCHEMA = pa.schema([("id", pa.string()), ("n", pa.int64())])
+
+
+class Writer:
+    """Writes bundles as a worker does; it can be killed at any moment."""
+
+    def __init__(self, path: Path, format: str = "parquet", folders: tuple[str, ...] | None = None) -> None:
+        self.fn = WritePartitions(str(path), format, SCHEMA, folders or (str(path),))
+        self.fn.setup()
+        self.fn.start_bundle()
+
+    def write(self, ids: Iterable[Any], at: datetime = NOON) -> "Writer":
+        names = [str(id_) for id_ in ids]
+        batch = pa.RecordBatch.from_pydict({"id": names, "n": list(range(len(names)))}, schema=SCHEMA)
+        self.fn.process(batch, Timestamp.from_utc_datetime(at))
+        return self
+
+    def end(self) -> None:
+        self.fn.finish_bundle()
+        self.fn.start_bundle()
+
+
+def rows(path: Path, format: str = "parquet") -> list[dict[str, Any]]:
+    table = ds.dataset(path, format="json" if format == "ndjson" else format, partitioning="hive").to_table()
+    return sorted(table.to_pylist(), key=lambda row: row["id"])
+
+
+@pytest.mark.parametrize("format", ["parquet", "ndjson"])
+def test_a_bundle_gives_one_whole_file_an_hour(tmp_path: Path, format: str) -> None:
+    writer = Writer(tmp_path / "out", format).write("ab").write("c", NOON + timedelta(hours=2)).write("d")
+    assert not list(tmp_path.rglob("part-*"))
+    writer.end()
+    files = [str(path.parent.relative_to(tmp_path)) for path in sorted(tmp_path.rglob("part-*"))]
+    assert files == ["out/date=2026-11-24/hour=12", "out/date=2026-11-24/hour=14"]
+    assert [(row["id"], row["hour"]) for row in rows(tmp_path / "out", format)] == [
+        ("a", 12),
+        ("b", 12),
+        ("c", 14),
+        ("d", 12),
+    ]
+    writer.write("e").end()
+    writer.end()
+    assert len(list(tmp_path.rglob("part-*"))) == 3
+    writer.fn.teardown()
+    assert not list((tmp_path / "out" / "_temporary").iterdir())
+
+
+def test_hours_are_of_utc() -> None:
+    assert partition_of(datetime.fromisoformat("2026-11-25T00:30:00+02:00")) == "date=2026-11-24/hour=22"
+    assert partition_of(datetime(2026, 1, 2, 3, tzinfo=UTC)) == "date=2026-01-02/hour=03"
+
+
+def test_an_id_is_written_once_an_hour(tmp_path: Path) -> None:
+    writer = Writer(tmp_path / "out").write("aba").write("bc")
+    writer.end()
+    writer.write("cd").write("a", NOON + timedelta(hours=1)).end()
+    assert [(row["id"], row["hour"]) for row in rows(tmp_path / "out")] == [
+        ("a", 12),
+        ("a", 13),
+        ("b", 12),
+        ("c", 12),
+        ("d", 12),
+    ]
+
+
+@pytest.mark.parametrize("format", ["parquet", "ndjson"])
+def test_published_files_are_remembered_by_the_next_process(tmp_path: Path, format: str) -> None:
+    Writer(tmp_path / "out", format).write(range(2_500)).end()
+    assert (str(tmp_path / "out"),) not in published._shared
+    again = Writer(tmp_path / "out", format).write(range(2_400, 2_600))
+    again.end()
+    assert len(rows(tmp_path / "out", format)) == 2_600
+
+
+def test_a_bundle_that_failed_or_was_killed_leaves_nothing(tmp_path: Path) -> None:
+    writer = Writer(tmp_path / "out").write("ab")
+    writer.fn.start_bundle()  # tried again, in the same process
+    writer.write("abc").end()
+    killed = Writer(tmp_path / "out").write("de")
+    Writer(tmp_path / "out").write("de").end()
+    killed.fn.start_bundle()
+    assert [row["id"] for row in rows(tmp_path / "out")] == list("abcde")
+
+
+def test_killed_while_publishing_each_row_is_there_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second of two files can't be published; the bundle is tried again, here or elsewhere."""
+    writer = Writer(tmp_path / "out").write("ab").write("cd", NOON + timedelta(hours=1))
+    asked = []
+
+    def second_fails(moves: list[tuple[str, str]]) -> None:
+        asked.append(moves)
+        if len(asked) == 2:
+            raise OSError("disk full")
+        storage.move(moves)
+
+    monkeypatch.setattr(write_stream, "move", second_fails)
+    with pytest.raises(OSError, match="disk full"):
+        writer.fn.finish_bundle()
+    writer.fn.start_bundle()
+    writer.write("ab").write("cd", NOON + timedelta(hours=1)).end()
+    assert [(row["id"], row["hour"]) for row in rows(tmp_path / "out")] == [("a", 12), ("b", 12), ("c", 13), ("d", 13)]
+
+
+def test_an_id_is_in_the_results_or_in_the_failures(tmp_path: Path) -> None:
+    folders = (str(tmp_path / "out"), str(tmp_path / "out-failures"))
+    Writer(tmp_path / "out-failures", folders=folders).write("a").end()
+    Writer(tmp_path / "out", folders=folders).write("ab").end()
+    assert [row["id"] for row in rows(tmp_path / "out")] == ["b"]
+
+
+def test_many_hours_at_once_are_few_open_files(tmp_path: Path) -> None:
+    writer = Writer(tmp_path / "out")
+    for round_ in range(2):
+        for hour in range(40):
+            writer.write([f"{round_}-{hour}"], NOON + timedelta(hours=hour))
+            assert len(writer.fn._open) <= write_stream.OPEN_FILES
+    writer.end()
+    assert len(rows(tmp_path / "out")) == 80
+
+
+def test_ids_of_few_hours_are_kept_at_hand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(published, "PARTITIONS_KEPT", 2)
+    writer = Writer(tmp_path / "out")
+    for hour in range(5):
+        writer.write("ab", NOON + timedelta(hours=hour)).end()
+    ids = writer.fn._ids
+    assert isinstance(ids, PublishedIds) and len(ids._partitions) == 2
+    [(kept,)] = ids._table.execute("SELECT count(*) FROM ids")
+    assert kept == 4
+    writer.write("abc").end()
+    assert [row["id"] for row in rows(tmp_path / "out") if row["hour"] == 12] == ["a", "b", "c"]
+
+
+def test_ids_are_looked_up_by_several_threads(tmp_path: Path) -> None:
+    ids = PublishedIds((str(tmp_path),))
+
+    def add(first: int) -> None:
+        for number in range(first, first + 500):
+            ids.add("p", [digest_of(str(number))])
+            assert ids.known("p", [digest_of(str(number))])
+
+    threads = [threading.Thread(target=add, args=(start,)) for start in range(0, 2_000, 500)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(ids.known("p", [digest_of(str(number)) for number in range(3_000)])) == 2_000
+
+
+def test_what_killed_processes_left_goes_after_a_day(tmp_path: Path) -> None:
+    left = tmp_path / "out" / "_temporary" / "of-a-dead-process"
+    left.mkdir(parents=True)
+    for name, age_s in (("old", write_stream.STALE_S + 60), ("young", 60)):
+        (left / name).write_bytes(b"half a file")
+        os.utime(left / name, (time.time() - age_s,) * 2)
+    Writer(tmp_path / "out").write("a").end()
+    assert [path.name for path in left.iterdir()] == ["young"]
