@@ -4,7 +4,7 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-DEBIAN_PACKAGES := chromium chromium-driver libreoffice-writer-nogui redis-server
+DEBIAN_PACKAGES := chromium chromium-driver curl libreoffice-writer-nogui redis-server systemd
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test integration lint benchmarks lock clean

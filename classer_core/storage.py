@@ -87,19 +87,13 @@ def list_prefix(prefix: str) -> Iterator[Found]:
         FileNotFoundError: there is no such bucket.
     """
     folder, _, name = prefix.rpartition("/")
+    if not is_url(folder) or folder.endswith("/"):
+        raise FileNotFoundError(f"{prefix} names no bucket")
     files, path = _open_filesystem(folder)
     for item in files.find(path, detail=True, prefix=name).values():
         # Some tools make an empty object with a slash at its end for a folder.
         if item["type"] == "file" and not item["name"].endswith("/") and item["name"].startswith(f"{path}/{name}"):
             yield _found(prefix, item)
-
-
-def exists(path: str) -> bool:
-    """Whether there is a file."""
-    if not is_url(path):
-        return Path(path).exists()
-    files, path = _open_filesystem(path)
-    return bool(files.isfile(path))
 
 
 def open_reading(path: str) -> BinaryIO:

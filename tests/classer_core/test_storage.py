@@ -117,8 +117,9 @@ def test_a_folder_is_removed_and_its_neighbours_are_not(folder: str) -> None:
     assert names(folder) == []
     storage.remove_folder(folder)
     storage.remove_folder(folder)
-    assert not storage.exists(join(folder, "deep", "a"))
-    assert storage.exists(neighbour)
+    with pytest.raises(FileNotFoundError):
+        content(join(folder, "deep", "a"))
+    assert content(neighbour) == b"x"
 
 
 def test_a_prefix_is_a_beginning_of_names(tmp_path: Path) -> None:
@@ -127,3 +128,6 @@ def test_a_prefix_is_a_beginning_of_names(tmp_path: Path) -> None:
         put(f"{base}/{name}")
     assert [found.path for found in list_prefix(f"{base}/in/a")] == [f"{base}/in/{n}" for n in ("a-1", "a-2", "a/3")]
     assert len(list(list_prefix(f"{base}/in/"))) == 4
+    for none in ("memory://", "memory://in"):
+        with pytest.raises(FileNotFoundError):
+            list(list_prefix(none))

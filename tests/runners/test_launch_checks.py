@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -56,31 +57,36 @@ def test_a_folder_below_a_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs another user to be")
-def test_denied_by_this_machine(tmp_path: Path) -> None:
-    """In a process of a user who owns nothing."""
-    (tmp_path / "in.ndjson").write_text('{"text": "a"}\n')
-    tmp_path.chmod(0o755)
+def test_denied_by_this_machine() -> None:
+    """In a process of a user who owns nothing; what it needs of Python is loaded before, as root."""
     code = """if True:
         import os, sys
         from pathlib import Path
         from pipelines.job import parse_job
         from pipelines.read import source_columns
         from runners.launch_checks import check_folders
+
+        def check(source):
+            document = {"source": {"format": "ndjson", "path": source}, "labels": ["a"], "output": {"path": "out"}}
+            job = parse_job(document, Path(sys.argv[1]) / "job.yaml")
+            for one in (lambda: source_columns(job), lambda: check_folders(job, "run")):
+                try:
+                    one()
+                except Exception as error:
+                    print(error)
+
+        check("in.ndjson")
         os.setuid(65534)
-        for source in ("in.ndjson", "secret.ndjson"):
-            job = parse_job({"source": {"format": "ndjson", "path": source}, "labels": ["a"],
-                             "output": {"path": "out"}}, Path(sys.argv[1]) / "job.yaml")
-            for check in (lambda: source_columns(job), lambda: check_folders(job, "run")):
-                try: check()
-                except Exception as error: print(error)
+        check("in.ndjson")
+        check("secret.ndjson")
     """
-    for parent in tmp_path.parents[:3]:
-        parent.chmod(0o755)
-    (tmp_path / "secret.ndjson").write_text('{"text": "a"}\n')
-    (tmp_path / "secret.ndjson").chmod(0o600)
-    done = subprocess.run(
-        [sys.executable, "-c", code, str(tmp_path)], cwd=ROOT, capture_output=True, text=True, check=False
-    )
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o755)  # noqa: PTH101
+        for name, mode in (("in.ndjson", 0o644), ("secret.ndjson", 0o600)):
+            Path(folder, name).write_text('{"text": "a"}\n')
+            Path(folder, name).chmod(mode)
+        command = [sys.executable, "-c", code, folder]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     lines = done.stdout.splitlines()
     places = [line.partition(" = ")[0] for line in lines]
     assert places == ["output.path", "failures", "source.path", "output.path", "failures"], done.stderr
