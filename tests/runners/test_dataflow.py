@@ -34,14 +34,14 @@ def test_dataflow_gets_the_whole_job_and_our_image(tmp_path: Path) -> None:
     assert steps == {"Records", "ClassifyRecords", "Outcomes", "WriteResults", "WriteFailures"}
     assert {"Records/ReadRecords", "Records/FetchContents"} <= {"/".join(line.split("/")[:2]) for line in lines}
     assert [line for line in lines if "BeamML_RunInference" in line]
-    assert {"WriteResults/Publish", "WriteFailures/Publish"} <= set(lines)
+    assert {"WriteResults/Rows/Publish", "WriteFailures/Rows/Publish"} <= set(lines)
 
 
 def test_a_dry_run_runs_nothing(tmp_path: Path) -> None:
     (tmp_path / "a.ndjson").write_text('{"text": "hello"}\n')
     job = tmp_path / "job.yaml"
     job.write_text("source: {format: ndjson, path: a.ndjson}\nlabels: [a, b]\noutput: {path: out}\n")
-    assert "WriteResults/Publish" in dry_run(str(job))
+    assert "WriteResults/Rows/Publish" in dry_run(str(job))
     assert not (tmp_path / "out").exists()
 
 

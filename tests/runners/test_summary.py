@@ -20,7 +20,8 @@ from tests.fakes import load
 
 KEYS = [
     *("run", "job", "started", "finished", "seconds", "exit_code"),
-    *("records", "results", "abstained", "cached", "cache_errors", "failures", "tokens", "model_ms", "classifiers"),
+    *("records", "results", "abstained", "cached", "duplicates", "current", "postponed"),
+    *("cache_errors", "failures", "tokens", "model_ms", "classifiers"),
     *("output", "failures_output", "problems"),
 ]
 
