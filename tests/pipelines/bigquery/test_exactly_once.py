@@ -42,6 +42,7 @@ def numbers(warehouse: Warehouse) -> list[int]:
 def bundle(target: Target, *batches: pa.RecordBatch, fails: bool = False) -> list[str]:
     """What a runner does with one bundle; one that fails is given up after its rows were sent."""
     step = AppendRows(target)
+    step.setup()
     step.start_bundle()
     refused = [item for rows in batches for item in step.process(rows)]
     assert refused == []
