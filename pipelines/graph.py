@@ -1,10 +1,11 @@
 """The whole program on one screen.
 
-ReadRecords -> FetchContents -> (JoinAnswers) -> ClassifyRecords -> results  -> WriteRows
-                 or ReadStream                                   -> failures -> WriteRows, WriteStream or WriteTopic
+ReadRecords -> FetchContents -> (JoinAnswers) -> ClassifyRecords -> results  -> WriteRows, WriteStream, WriteTopic
+                 or ReadStream                                   -> failures     or WriteTable
 
 JoinAnswers is there with `dedup: global` (answers of AnswerDistinct) and with `only: stale` (those of the last output).
-The readers of a stream fetch for themselves, each slow record at its own pace.
+The readers of a stream fetch for themselves, each slow record at its own pace. Rows that an output refuses join the
+failures. `max_rows` and `max_tokens` leave records before ClassifyRecords.
 """
 
 from __future__ import annotations
