@@ -205,8 +205,10 @@ def test_messages_that_come_again_are_not_written_again(tmp_path: Path, warehous
         options = PipelineOptions(["--runner=FnApiRunner", "--streaming"])
         pipeline = beam.Pipeline(options=options)
         results = pipeline | beam.io.Read(Results(start, end))
-        refused = results | "Results" >> WriteTable(job.output, output_schema(PASSED), run_name())
-        _ = refused | "Failures" >> WriteTable(job.failures_output, FAILURE_SCHEMA, run_name())
+        refused = results | "Results" >> WriteTable(job.output, output_schema(PASSED), run_name(), is_stream=True)
+        for number, part in enumerate(refused):
+            write = WriteTable(job.failures_output, FAILURE_SCHEMA, run_name(), is_stream=True)
+            _ = part | f"Failures{number}" >> write
         result = pipeline.run()
         result.wait_until_finish()
     check(warehouse)
