@@ -76,7 +76,7 @@ def build(
         taken = records | "TakeBudget" >> beam.ParDo(TakeBudget(*budget)).with_outputs(POSTPONED, main="records")
         records, postponed = taken.records, taken[POSTPONED]
     classified = records | "ClassifyRecords" >> ClassifyRecords(load, job.abstention)
-    if job.max_tokens is not None:
+    if postponed is not None:
         classified = classified | "SpendBudget" >> beam.ParDo(SpendBudget(*budget))
     failures = classified | "WriteResults" >> WriteResults(job, output_schema(columns.passed), run, columns, postponed)
     _ = failures | "WriteFailures" >> WriteFailures(job, run)

@@ -35,6 +35,7 @@ from pipelines.bigquery.recent import RecentRows, recent_rows
 from pipelines.bigquery.refused import failures_of, shortened
 from pipelines.bigquery.schema import result_table_schema
 from pipelines.bigquery.watermarks import keep
+from pipelines.budget import give_back
 from pipelines.sections import BigQueryOutput, BigQuerySource
 from pipelines.write import WriteTemporaryFiles
 
@@ -280,4 +281,5 @@ def _refused(target: Target, rows: pa.RecordBatch, refusals: list[Refusal]) -> p
     if not target.is_results:
         first = refusals[0]
         raise ValueError(f"{target.table} does not take a failure: column {first.column}: {first.reason}")
+    give_back(target.run, len(refusals))
     return failures_of(rows, refusals)
