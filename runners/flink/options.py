@@ -59,12 +59,17 @@ def _embedded(given: Given) -> Completed:
 
 
 def _cluster(given: Given, master: str) -> Completed:
-    """The job is one jar that the JobManager gets: it goes on when this process ends. Every slot takes part."""
+    """The job is one jar that the JobManager gets: it goes on when this process ends. Every slot takes part.
+
+    Only Beam's job server can tell a cluster which savepoint a job goes on from.
+    """
     address = master if master.startswith(("http://", "https://")) else f"http://{master}"
     slots = [int(item["slotsNumber"]) for item in _ask(address, "taskmanagers")["taskmanagers"]]
     if not slots:
         raise JobError([Problem("--flink_master", shown(master), "the cluster has no TaskManager", "Start one.")])
-    defaults = missing(given, parallelism=sum(slots), flink_submit_uber_jar=True)
+    defaults = missing(given, parallelism=sum(slots))
+    if "savepoint_path" not in given:
+        defaults |= missing(given, flink_submit_uber_jar=True)
     if "flink_job_server_jar" not in given:
         version = ".".join(str(_ask(address, "config")["flink-version"]).split(".")[:2])
         defaults["flink_job_server_jar"] = job_server_jar("flink", version)

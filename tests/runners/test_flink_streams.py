@@ -70,8 +70,7 @@ class Run:
         try:
             yield client
         finally:
-            client.kill()
-            client.wait()
+            kill_all(client)
 
     def ids(self) -> Counter[str]:
         """How often each id is published."""
@@ -113,6 +112,15 @@ def new_cluster(tmp_path: Path) -> Iterator[Callable[[], Cluster]]:
         yield new
         for cluster in made:
             cluster.stop()
+
+
+def kill_all(client: subprocess.Popen[bytes]) -> None:
+    """A process and its children; an embedded Flink is one."""
+    if client.poll() is None:
+        for child in psutil.Process(client.pid).children(recursive=True):
+            child.kill()
+    client.kill()
+    client.wait()
 
 
 def newest_checkpoint(folder: Path) -> Path:
@@ -157,6 +165,7 @@ def test_whatever_dies_each_row_is_there_once(
         publisher.start()
         run.until(lambda: len(run.ids()) > 1_600)
         cluster.task_managers[0].kill()
+        cluster.task_managers[0].wait()
         cluster.replace_dead()
         publisher.join()
         run.until(lambda: len(run.ids()) == 2_500)
@@ -210,7 +219,7 @@ def test_an_embedded_flink_acknowledges_ends_and_goes_on(kafka: KafkaBroker, tmp
         run.until(lambda: run.committed() == 300)
         run.publish(300)
         run.until(lambda: read() > 400)
-        client.send_signal(signal.SIGKILL)
+        kill_all(client)
     run.publish(300)
     with run.started() as client:
         run.until(lambda: read() == 900)
