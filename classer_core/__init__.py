@@ -8,8 +8,6 @@ classer.classify(text="We need pricing for 500 users", labels=["hot", "warm", "c
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from classer_core.hardware import wait_without_spinning
-
 if TYPE_CHECKING:
     from classer_core.api import BatchResponse as BatchResponse
     from classer_core.api import classify as classify
@@ -48,9 +46,6 @@ _MODULES = {
 _HOMES = {name: module for module, names in _MODULES.items() for name in names}
 
 __all__ = sorted(_HOMES, key=lambda name: (name.islower(), name))
-
-# Here, for GNU OpenMP reads it when anybody first imports torch.
-wait_without_spinning()
 
 
 def __getattr__(name: str) -> Any:

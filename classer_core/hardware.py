@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,9 +13,6 @@ if TYPE_CHECKING:
 # Instructions without which bfloat16 is emulated, and slower than float32. Source: Linux's names in /proc/cpuinfo
 # (x86: avx512_bf16, amx_bf16; 64-bit Arm: bf16).
 BFLOAT16_CPU_FLAGS = {"avx512_bf16", "amx_bf16", "bf16"}
-
-# How often a thread looks again before it sleeps: long enough for threads that are done at the same time.
-SPINS = "1000"
 
 
 def best_device() -> str:
@@ -50,14 +46,6 @@ def cpu_flags() -> set[str]:
         if key.strip() in ("flags", "Features"):
             return set(flags.split())
     return set()
-
-
-def wait_without_spinning() -> None:
-    """To be called before torch is imported: its threads wait for each other asleep, not turning in circles.
-
-    On two cores that other programs use too, a short text took 280 ms with GNU OpenMP's defaults, and 30 ms with this.
-    """
-    os.environ.setdefault("GOMP_SPINCOUNT", SPINS)
 
 
 def return_freed_memory() -> None:

@@ -32,6 +32,9 @@ Vectors = npt.NDArray[np.float32]
 BUDGET_TOKENS = {"cpu": 2_048, "mps": 16_384, "cuda": 131_072}
 # Windows in memory at once; a batch job's chunk of short texts fits whole, a book goes through in several parts.
 WINDOWS_AT_ONCE = 8_192
+# So few tokens go through on one thread: more of them gain a quarter of 30 ms where nobody else needs the cores, and
+# wait for each other for 200 to 700 ms where somebody does. A stream's single records are such.
+ONE_THREAD_TOKENS = 512
 LABEL_VECTORS_CACHED = 1_024
 # An example counts as much as a quarter of what the label's own words say.
 LABEL_WEIGHT_IN_EXAMPLES = 4
@@ -41,6 +44,9 @@ class EmbeddingModel:
     """Any sentence-transformers model, run on unpadded windows of the whole text."""
 
     def __init__(self, model: SentenceTransformer, name: str, digest: str) -> None:
+        import torch
+
+        self._threads = torch.get_num_threads()
         self._modules = list(model)
         self._device = model.device
         self._budget_tokens = BUDGET_TOKENS[model.device.type]
@@ -197,6 +203,7 @@ class EmbeddingModel:
 
         lengths = [len(window) for window in windows]
         vectors: Vectors | None = None
+        torch.set_num_threads(1 if sum(lengths) <= ONE_THREAD_TOKENS else self._threads)
         with torch.inference_mode():
             for batch in batches(lengths, self._budget_tokens):
                 length = padded_length(lengths[batch[0]])

@@ -62,6 +62,7 @@ def readers(tmp_path: Path, server: Server) -> Iterator[Readers]:
     yield made
     for reader in made.made:
         reader.close()
+        reader._poller.written(1_000)  # else it waits for that
 
 
 def until(condition: Callable[[], Any], wait_s: float = WAIT_S) -> None:
