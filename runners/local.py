@@ -33,6 +33,7 @@ from pipelines.readers.parquet import count_rows
 from pipelines.storage import find_files
 from pipelines.streaming.polling import join_all
 from pipelines.streaming.stopping import stopped_by_signals
+from runners.flink.ending import wait_for_stream
 from runners.launch_checks import check_budget, check_places, exclusive_folders
 from runners.options import launch_options
 from runners.summary import RunSummary
@@ -97,7 +98,10 @@ def run_job(
         result = pipeline.run()
         if not getattr(result, "has_job", True):
             return None
-        result.wait_until_finish()
+        if runner == "flink" and job.source.is_stream:
+            wait_for_stream(result)
+        else:
+            result.wait_until_finish()
         join_all(CLOSE_S)
     summary = RunSummary.of(job, run, result, time.perf_counter() - start)
     failed = sum(summary.failures.values())
