@@ -37,6 +37,7 @@ from pipelines.readers.parquet import count_rows
 from pipelines.storage import find_files
 from pipelines.streaming.polling import join_all
 from pipelines.streaming.stopping import stopped_by_signals
+from runners.flink.ending import wait_for_stream
 from runners.options import launch_options
 
 # How long the end of a stream waits for its queues.
@@ -116,7 +117,10 @@ def run_job(
     total = _rows_known(job)
     with _progress_bar(console, total), stopped_by_signals() if job.source.is_stream else nullcontext():
         result = pipeline.run()
-        result.wait_until_finish()
+        if runner == "flink" and job.source.is_stream:
+            wait_for_stream(result)
+        else:
+            result.wait_until_finish()
         join_all(CLOSE_S)
     summary = _summary(job, result, time.perf_counter() - start)
     failed = sum(summary.failures.values())

@@ -14,7 +14,7 @@ from pipelines.queues import Message, Queue
 from pipelines.streaming.lanes import Lanes
 from pipelines.streaming.parsing import Entry
 from pipelines.streaming.preparation import Preparation, is_slow
-from pipelines.streaming.stopping import is_stopping
+from pipelines.streaming.stopping import has_end, is_stopping, note_end
 
 log = logging.getLogger(__name__)
 
@@ -67,7 +67,7 @@ class Poller:
         self._written: list[Any] = []
         self._mean_bytes = float(BUFFER_BYTES) / FIRST_POLL_RECORDS
         self._active_at = time.monotonic()
-        self._closing = self._is_closed = False
+        self._closing = self._is_closed = self._has_ended = False
         self._error: BaseException | None = None
         self._queue: Queue | None = None
         self._thread = threading.Thread(target=self._run, name="poll", daemon=True)
@@ -89,6 +89,7 @@ class Poller:
                 if self._error is not None:
                     raise self._error
                 if self.is_ended:
+                    self._has_ended = self._has_ended or not self._closing
                     return []
                 if entries := self._lanes.take():
                     self._active_at = time.monotonic()
@@ -183,6 +184,8 @@ class Poller:
             with self._changed:
                 self._is_closed = True
                 self._changed.notify_all()
+            if self._has_ended and self._error is None:
+                note_end()
 
     def _room(self) -> int:
         """How many messages may be taken now."""
@@ -250,6 +253,11 @@ class Poller:
 def poller(name: str) -> Poller | None:
     """The poller of this name, if it runs in this process."""
     return _pollers.get(name)
+
+
+def are_over() -> bool:
+    """Whether the streams of this process have come to their end, and all that they wrote is acknowledged."""
+    return has_end() and all(each._is_closed for each in list(_pollers.values()))
 
 
 def join_all(timeout_s: float) -> None:

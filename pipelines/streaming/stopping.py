@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-_stop = threading.Event()
+_stop, _end = threading.Event(), threading.Event()
 
 
 def is_stopping() -> bool:
@@ -21,10 +21,21 @@ def stop() -> None:
     _stop.set()
 
 
+def note_end() -> None:
+    """A reader has nothing more to read, and is closed."""
+    _end.set()
+
+
+def has_end() -> bool:
+    """Whether a reader has come to its end."""
+    return _end.is_set()
+
+
 @contextmanager
 def stopped_by_signals() -> Iterator[None]:
     """SIGTERM or SIGINT ends the streams that run inside; a second one ends the process as ever."""
     _stop.clear()
+    _end.clear()
     if threading.current_thread() is not threading.main_thread():
         yield
         return

@@ -100,6 +100,7 @@ class Cluster:
             "taskmanager.numberOfTaskSlots": slots,
             "io.tmp.dirs": str(self.folder / "tmp"),
             "web.upload.dir": str(self.folder / "tmp"),
+            "state.checkpoints.dir": (self.folder / "checkpoints").as_uri(),
         }
         (self.folder / "tmp").mkdir(parents=True, exist_ok=True)
         (self.folder / "config.yaml").write_text(yaml.safe_dump(configuration))

@@ -8,6 +8,8 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
+from apache_beam.options.pipeline_options import PipelineOptions
+
 from classer_core.classifiers import shown
 from classer_core.errors import JobError, Problem
 from runners.given import Completed, Given, missing
@@ -15,17 +17,36 @@ from runners.job_server import WORKER_POOL, job_server_jar, need_java
 
 EMBEDDED = ("[local]", "[auto]")
 EMBEDDED_VERSION = "1.20"
-# Messages are acknowledged after each checkpoint. Between two bundles a reader waits for the end of a bundle's time.
+# Of streams. Messages are acknowledged after each checkpoint; between two bundles a reader waits for so many ms.
 STREAMING: dict[str, Any] = {"checkpointing_interval": 5_000, "max_bundle_time_mills": 20}
+# Checkpoints outlive a job that was cancelled or lost its cluster: `--savepoint_path` goes on from one.
+KEPT: dict[str, Any] = {
+    "externalized_checkpoints_enabled": True,
+    "retain_externalized_checkpoints_on_cancellation": True,
+}
 THIS_MACHINE = ("localhost", "127.0.0.1", "[::1]")
 ANSWER_SECONDS = 10
+
+
+class FlinkStreamOptions(PipelineOptions):
+    """Options of the Java runner that we set: Python's SDK takes those that it does not know for mistakes."""
+
+    @classmethod
+    def _add_argparse_args(cls, parser: Any) -> None:
+        for name in STREAMING:
+            parser.add_argument(f"--{name}", type=int)
+        for name in KEPT:
+            parser.add_argument(f"--{name}", action="store_true", default=None)
 
 
 def flink(given: Given) -> Completed:
     """Embedded without a `--flink_master`, with this process as the worker; else one worker for each TaskManager."""
     master = str(given.get("flink_master", EMBEDDED[0])).strip()
-    defaults, at_once = _embedded(given) if master in EMBEDDED else _cluster(given, master)
-    return (defaults | missing(given, **STREAMING) if given.get("streaming") else defaults), at_once
+    embedded = master in EMBEDDED
+    defaults, at_once = _embedded(given) if embedded else _cluster(given, master)
+    if given.get("streaming"):
+        defaults |= missing(given, **STREAMING, **({} if embedded else KEPT))
+    return defaults, at_once
 
 
 def _embedded(given: Given) -> Completed:
@@ -38,12 +59,17 @@ def _embedded(given: Given) -> Completed:
 
 
 def _cluster(given: Given, master: str) -> Completed:
-    """The job is one jar that the JobManager gets: it goes on when this process ends. Every slot takes part."""
+    """The job is one jar that the JobManager gets: it goes on when this process ends. Every slot takes part.
+
+    Only Beam's job server can tell a cluster which savepoint a job goes on from.
+    """
     address = master if master.startswith(("http://", "https://")) else f"http://{master}"
     slots = [int(item["slotsNumber"]) for item in _ask(address, "taskmanagers")["taskmanagers"]]
     if not slots:
         raise JobError([Problem("--flink_master", shown(master), "the cluster has no TaskManager", "Start one.")])
-    defaults = missing(given, parallelism=sum(slots), flink_submit_uber_jar=True)
+    defaults = missing(given, parallelism=sum(slots))
+    if "savepoint_path" not in given:
+        defaults |= missing(given, flink_submit_uber_jar=True)
     if "flink_job_server_jar" not in given:
         version = ".".join(str(_ask(address, "config")["flink-version"]).split(".")[:2])
         defaults["flink_job_server_jar"] = job_server_jar("flink", version)
