@@ -33,7 +33,7 @@ from pipelines.streaming.source import ReadStream, Stream
 
 # Rows reach a topic at once; after so long their messages are acknowledged. Between two bundles Beam's local runner
 # stands still for up to 0.2 s.
-TOPIC_BUNDLE_S = 5.0
+TOPIC_BUNDLE_S = 10.0
 
 
 def build(
