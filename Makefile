@@ -36,7 +36,7 @@ integration: $(READY) ## Tests with real servers and runners, which it installs 
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-extras.lock \
 		apache-flink-libraries==1.19.3
 	@$(BIN)/python -m runners.flink.jars > /dev/null
-	@$(BIN)/python -m tests.bigquery_server
+	@$(BIN)/python -m tests.servers.bigquery
 	@$(BIN)/python -m tests.servers.storage > /dev/null
 	@$(BIN)/python -m tests.servers.jars > /dev/null
 	$(BIN)/pytest -m integration

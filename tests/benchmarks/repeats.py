@@ -39,7 +39,7 @@ from classer_core.contents import Attachment
 from classer_core.records import Answer
 from tests.benchmarks.memory import PeakMemory
 from tests.benchmarks.rows import InstantModel
-from tests.redis_server import RedisServer
+from tests.servers.redis import RedisServer
 
 ROWS = 100_000
 LABELS = ["billing", "technical", "sales"]

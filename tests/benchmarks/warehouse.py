@@ -34,9 +34,9 @@ from pipelines.chunks import CHUNK_ROWS
 from pipelines.job import Job, parse_job
 from pipelines.read import source_columns
 from runners.local import run_job
-from tests.beam_bigquery import beams_connectors, no_credentials
 from tests.benchmarks import rows as instant
-from tests.bigquery_server import PROJECT, BigQueryServer
+from tests.servers.beam_bigquery import beams_connectors, no_credentials
+from tests.servers.bigquery import PROJECT, BigQueryServer
 
 LABELS = ["billing", "technical", "sales"]
 ROWS, READ_ROWS = 100_000, 200_000

@@ -36,7 +36,7 @@ from pipelines.sample import sample_records
 from runners.local import run_job
 from tests.documents import pdf
 from tests.fakes import CountingModel, load, load_counting
-from tests.object_stores import reachable
+from tests.servers.object_stores import reachable
 from tests.servers.storage import GcsEmulator, GcsServer, S3Server, StorageServer
 
 pytestmark = [

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from classer_core.storage import open_reading, write_whole
-from tests.object_stores import reachable
+from tests.servers.object_stores import reachable
 from tests.servers.storage import GcsEmulator
 
 ROOT = Path(__file__).parents[2]

@@ -21,7 +21,7 @@ from pipelines.sample import sample_records
 from runners.launch_checks import check_folders
 from runners.local import run_job
 from tests.fakes import load
-from tests.object_stores import reachable
+from tests.servers.object_stores import reachable
 from tests.servers.storage import GcsServer, S3Server, StorageServer
 
 ROOT = Path(__file__).parents[2]

@@ -11,7 +11,7 @@ from classer_core.cache import open_cache
 from classer_core.cache.guarded import GuardedCache
 from classer_core.cached import CachedEngine
 from tests.fakes import CountingModel
-from tests.redis_server import RedisServer
+from tests.servers.redis import RedisServer
 
 pytestmark = pytest.mark.integration
 

@@ -6,8 +6,8 @@ from itertools import count
 import pytest
 
 from pipelines.bigquery import clients
-from tests.bigquery_server import PROJECT, BigQueryServer
 from tests.pipelines.bigquery.warehouse import Warehouse
+from tests.servers.bigquery import PROJECT, BigQueryServer
 
 numbers = count()
 
@@ -20,7 +20,7 @@ def server() -> Iterator[BigQueryServer]:
 
 @pytest.fixture
 def warehouse(server: BigQueryServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[Warehouse]:
-    from tests.beam_bigquery import no_credentials  # needs the extra gcp, which only integration tests have
+    from tests.servers.beam_bigquery import no_credentials  # needs the extra gcp, which only integration tests have
 
     for name, value in server.variables.items():
         monkeypatch.setenv(name, value)

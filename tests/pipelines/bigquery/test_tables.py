@@ -21,9 +21,9 @@ from pipelines.sample import records_of, sample_records
 from runners.dry_run import dry_run
 from runners.evaluation import evaluate_job
 from runners.preview import first_rows, preview
-from tests.bigquery_server import BigQueryServer
 from tests.fakes import load
 from tests.pipelines.bigquery.warehouse import LABELS, Warehouse, column, string
+from tests.servers.bigquery import BigQueryServer
 
 pytestmark = pytest.mark.integration
 
@@ -215,7 +215,7 @@ def staging_tables(warehouse: Warehouse) -> list[str]:
 def test_beams_own_connector_reads_what_we_write(tmp_path: Path, warehouse: Warehouse, server: BigQueryServer) -> None:
     from apache_beam.io.gcp.internal.clients.bigquery import DatasetReference
 
-    from tests.beam_bigquery import beams_connectors
+    from tests.servers.beam_bigquery import beams_connectors
 
     warehouse.run(tmp_path, warehouse.job(tmp_path, create_tickets(warehouse, 300), {}, passthrough=["amount"]))
     project, dataset = warehouse.dataset.split(".")

@@ -16,7 +16,7 @@ from google.auth.credentials import AnonymousCredentials
 from google.cloud.bigquery_storage_v1 import BigQueryReadClient
 from google.cloud.bigquery_storage_v1.services.big_query_read.transports import BigQueryReadGrpcTransport
 
-from tests.bigquery_server import PROJECT, BigQueryServer
+from tests.servers.bigquery import PROJECT, BigQueryServer
 
 
 @contextmanager

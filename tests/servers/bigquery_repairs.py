@@ -1,6 +1,6 @@
 """Starts bqemulator (in its own virtual environment) with what it leaves out of BigQuery put right, for our tests.
 
-    python tests/bigquery_repairs.py start --rest-port ... (the options of `bqemulator`)
+    python tests/servers/bigquery_repairs.py start --rest-port ... (the options of `bqemulator`)
 
 - Rows of the Storage Write API may have nested columns (1.4.0 forgets their inner fields).
 - Columns that a PATCH adds to a table's schema exist in its rows, too.
