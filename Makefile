@@ -4,7 +4,7 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-DEBIAN_PACKAGES := chromium chromium-driver libreoffice-writer-nogui redis-server
+DEBIAN_PACKAGES := chromium chromium-driver curl libreoffice-writer-nogui redis-server systemd
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test integration lint benchmarks lock clean
@@ -33,9 +33,11 @@ test: lint ## Checks, and every test that Python alone can run.
 integration: $(READY) ## Tests with real servers and runners, which it installs (Debian, root; Java 17, Maven).
 	@dpkg -s $(DEBIAN_PACKAGES) >/dev/null 2>&1 || \
 		(apt-get update -qq && apt-get install -y -qq --no-install-recommends $(DEBIAN_PACKAGES))
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.lock \
-		'apache-beam[gcp]' apache-flink-libraries==1.19.3 'confluent-kafka>=2.12,<3'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-extras.lock \
+		apache-flink-libraries==1.19.3
 	@$(BIN)/python -m runners.flink.jars > /dev/null
+	@$(BIN)/python -m tests.bigquery_server
+	@$(BIN)/python -m tests.servers.storage > /dev/null
 	@$(BIN)/python -m tests.servers.jars > /dev/null
 	$(BIN)/pytest -m integration
 
@@ -47,6 +49,8 @@ benchmarks: $(READY) ## Prints the tables of tests/benchmarks/README.md (needs C
 
 lock: ## Pins again what users install (needs uv).
 	uv pip compile --universal --python-version 3.11 --extra dev pyproject.toml --output-file requirements.lock
+	uv pip compile --universal --python-version 3.11 --extra dev --extra gcp --extra kafka --extra yaml \
+		--constraint requirements.lock pyproject.toml --output-file requirements-extras.lock
 
 clean: ## Removes what was set up and written.
 	rm -rf $(VENV) configs/out .pytest_cache .mypy_cache .ruff_cache

@@ -4,6 +4,7 @@
     ├── JobError           the job is wrong: nothing runs, exit code 2
     ├── RecordError        one record is wrong: it becomes a Failure, the job goes on
     ├── ModelLoadError     the model can't be loaded: nothing runs, exit code 2
+    ├── AnotherRunError    another run writes the same folder: nothing runs, exit code 5
     └── TooManyFailuresError  more failures than `max_failure_ratio` allows, exit code 3
 
 Anything else (disk full, out of memory, a sink that is down) propagates, so that the runner retries.
@@ -112,6 +113,10 @@ class RecordError(ClasserError):
 
 class ModelLoadError(ClasserError):
     """The model named by a job can't be loaded; the message says what was tried and what to do."""
+
+
+class AnotherRunError(ClasserError):
+    """Another run writes the folder that a job writes; the message says which one, where and since when."""
 
 
 class TooManyFailuresError(ClasserError):

@@ -6,9 +6,7 @@ A version never changes: what meant one thing yesterday means it for ever. `name
 from __future__ import annotations
 
 import contextlib
-import os
 import re
-import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -19,11 +17,13 @@ import yaml
 from classer_core.classifiers import Classifier, shown
 from classer_core.errors import FailureCode, RecordError
 from classer_core.fetching.rules import redacted
+from classer_core.storage import join, list_folder, read_start, write_new
 
 # No slash and no dot: a name can be no path. Lower case: some filesystems know no other difference.
 _REFERENCE = re.compile(r"(?P<name>[a-z0-9][a-z0-9_-]{0,63})(@v(?P<version>[1-9]\d{0,8}))?")
 _FILE = re.compile(r"([a-z0-9][a-z0-9_-]{0,63})@v([1-9]\d{0,8})\.yaml")
 NAMES_SHOWN = 20
+MAX_BYTES = 64 << 20  # a tuned one holds vectors
 
 
 @dataclass(frozen=True)
@@ -102,19 +102,14 @@ class ClassifierStore:
     """
 
     def __init__(self, url: str) -> None:
-        import fsspec
-
         self.url = url
-        self._files, self._root = fsspec.core.url_to_fs(url)
 
     def list(self) -> SavedClassifiers:
         """All names and versions there are now."""
-        self._files.invalidate_cache()
         versions: dict[str, list[int]] = {}
-        with contextlib.suppress(FileNotFoundError):
-            for path in self._files.ls(self._root, detail=False):
-                if found := _FILE.fullmatch(path.rstrip("/").rpartition("/")[2]):
-                    versions.setdefault(found[1], []).append(int(found[2]))
+        for path, *_ in list_folder(self.url):
+            if found := _FILE.fullmatch(path.rpartition("/")[2]):
+                versions.setdefault(found[1], []).append(int(found[2]))
         return SavedClassifiers(self.url, {name: tuple(sorted(found)) for name, found in sorted(versions.items())})
 
     def save(self, name: str, classifier: Classifier) -> Classifier:
@@ -133,7 +128,7 @@ class ClassifierStore:
             reference = str(Reference(name, newest + 1))
             # Another writer who was faster has made this version: look again.
             with contextlib.suppress(FileExistsError):
-                self._create(f"{self._root}/{reference}.yaml", to_yaml(classifier).encode())
+                write_new(join(self.url, f"{reference}.yaml"), to_yaml(classifier).encode())
                 return replace(classifier, saved_as=reference)
 
     def text(self, reference: str) -> str:
@@ -143,24 +138,6 @@ class ClassifierStore:
             RecordError: there is no such name or version.
         """
         return _read(self.url, str(self.list().resolve(reference)))
-
-    def _create(self, path: str, data: bytes) -> None:
-        """Makes a file that was not there, whole or not at all.
-
-        Raises:
-            FileExistsError: it is there.
-        """
-        self._files.makedirs(self._root, exist_ok=True)
-        if "file" not in self._files.protocol:
-            self._files.pipe_file(path, data, mode="create")  # object stores: one request, on condition that it is new
-            return
-        made = f"{self._root}/.{secrets.token_hex(8)}"
-        with open(made, "xb") as file:  # noqa: PTH123 - fsspec's paths are strings
-            file.write(data)
-        try:
-            os.link(made, path)
-        finally:
-            os.unlink(made)  # noqa: PTH108
 
 
 def to_yaml(classifier: Classifier) -> str:
@@ -188,11 +165,8 @@ def _load(url: str, reference: str) -> Classifier:
 
 
 def _read(url: str, reference: str) -> str:
-    import fsspec
-
-    files, root = fsspec.core.url_to_fs(url)
     try:
-        return str(files.cat_file(f"{root}/{reference}.yaml").decode())
+        return read_start(join(url, f"{reference}.yaml"), MAX_BYTES).decode()
     except (FileNotFoundError, UnicodeDecodeError) as error:
         raise _wrong(f"{reference} in {redacted(url)} can't be read: {error}") from error
 

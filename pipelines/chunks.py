@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from classer_core.cached import Known
 from classer_core.errors import RecordError
-from classer_core.fetching.rules import redacted, scheme_of
+from classer_core.fetching.rules import redacted
 from classer_core.records import (
     RESULT_SCHEMA,
     Failure,
@@ -28,6 +28,7 @@ from classer_core.records import (
     results_to_arrow,
 )
 from classer_core.requests import RequestParser
+from classer_core.storage import scheme_of
 
 # Big enough that windows find company of their length, even where nine of ten rows are repeats that nobody reads; small
 # enough for a lively progress bar.
@@ -36,6 +37,7 @@ CHUNK_BYTES = 8 << 20
 # A failure row keeps the whole original record, but for strings longer than this.
 KEPT_CHARS = 100_000
 KEPT_SOURCE_CHARS = 2_000
+ID_DIGITS = 16
 KEPT_LEVELS = 100
 ATTACHED = ("image", "file")
 
@@ -165,6 +167,12 @@ def row_values(rows: pa.RecordBatch, row: int) -> dict[str, Any]:
 def record_json(original: Mapping[str, Any]) -> str:
     """A record as JSON; strings too long to keep are cut, with their length and digest, and so are deep levels."""
     return orjson.dumps(_kept(dict(original)), default=str, option=orjson.OPT_NON_STR_KEYS).decode()
+
+
+def content_id(fields: Mapping[str, Sequence[Any]], row: int) -> str:
+    """The id of a record without one nor a place: the same whenever and wherever the record is read."""
+    given = {name: values[row] for name, values in fields.items()}
+    return hashlib.sha256(record_json(given).encode()).hexdigest()[:ID_DIGITS]
 
 
 def shown_source(value: Any) -> Any:

@@ -88,6 +88,9 @@ class ChunkHandler(ModelHandler[Any, Any, CachedEngine]):
         self._chunk_records.update(results + failures)
         for code, count in Counter(classified.failures.column("code").to_pylist()).items():
             Metrics.counter(NAMESPACE, f"failures.{code}").inc(count)
+        # A record may bring labels of its own: only saved classifiers, which are few, are told apart.
+        for name, count in Counter(answer.classifier.partition(":")[0] for answer in answers).items():
+            Metrics.counter(NAMESPACE, f"classifier.{name}").inc(count)
         progress.advance(results + failures)
 
     def should_skip_batching(self) -> bool:

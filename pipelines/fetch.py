@@ -9,18 +9,20 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 
 import apache_beam as beam
-from apache_beam.io.filesystem import BeamIOError
 
 from classer_core.contents import Attachment
 from classer_core.errors import FailureCode, RecordError
 from classer_core.fetching import Fetcher, FetchRules
 from classer_core.fetching.rules import MAX_BYTES, too_large
+from classer_core.storage import is_url, read_start
 from pipelines.chunks import Chunk
-from pipelines.storage import open_file
+from pipelines.readers import is_damage
 
 # Records with attachments travel in small chunks: their bytes and pixels are in memory at once.
 RECORDS_AT_ONCE = 16
 FILE_THREADS = 16
+# This machine's trouble, not the file's.
+OUR_TROUBLE = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 
 
 class FetchContents(beam.DoFn):
@@ -66,7 +68,7 @@ def shared_fetcher(rules: FetchRules) -> Fetcher:
 
 
 def read_files(attachments: list[Attachment]) -> list[RecordError | None]:
-    """Fills `data` of attachments whose sources are paths of Beam's filesystems; errors in their places."""
+    """Fills `data` of attachments whose sources are files of the job's own source; errors in their places."""
     with ThreadPoolExecutor(FILE_THREADS) as threads:
         return list(threads.map(_read_file, attachments))
 
@@ -74,11 +76,10 @@ def read_files(attachments: list[Attachment]) -> list[RecordError | None]:
 def _read_file(item: Attachment) -> RecordError | None:
     path = str(item.source)
     try:
-        with open_file(path, as_it_is=True) as file:
-            data = file.read(MAX_BYTES + 1)
-    except (OSError, BeamIOError) as error:
-        if getattr(error, "errno", None) in (errno.EMFILE, errno.ENFILE, errno.ENOMEM):
-            raise  # this machine's trouble, not the file's
+        data = read_start(path, MAX_BYTES + 1)
+    except OSError as error:
+        if error.errno in OUR_TROUBLE or (is_url(path) and not is_damage(error)):
+            raise
         return RecordError(FailureCode.FILE_UNREADABLE, f"{path} can't be read: {error}", "file")
     if len(data) > MAX_BYTES:
         return too_large(path)

@@ -16,6 +16,7 @@ import pyarrow as pa
 from classer_core.classifiers import is_clean, shown
 from classer_core.errors import JobError, Problem
 from classer_core.records import REQUEST_FIELDS
+from classer_core.storage_errors import as_problem
 from pipelines.chunks import Chunk, SourceChunk
 from pipelines.job import Job
 from pipelines.read import CONTENT_FIELDS
@@ -125,10 +126,10 @@ def read_gold(job: Job, path: str, column: str, folder: str) -> Gold:
     source = _gold_source(job, path)
     reader = reader_for(source)
     try:
-        with open_file(source.path[0]) as file:
+        with as_problem("--gold", path), open_file(source.path[0]) as file:
             names = reader.schema(file).names
     except Exception as error:
-        if not is_damage(error):
+        if isinstance(error, JobError) or not is_damage(error):
             raise
         message = f"can't be read as {source.format}: {error}"
         raise JobError([Problem("--gold", shown(path, 200), message, "Correct the file.")]) from error
@@ -186,7 +187,8 @@ def _first_of_each(problems: Sequence[Problem]) -> list[Problem]:
 
 
 def _gold_source(job: Job, path: str) -> FileSource:
-    found = list(find_files([path]))
+    with as_problem("--gold", path):
+        found = list(find_files([path]))
     if len(found) != 1:
         raise JobError([Problem("--gold", shown(path, 200), "is no file", "Give the path of a file with gold rows.")])
     suffixes = PurePosixPath(found[0]).suffixes
@@ -195,7 +197,8 @@ def _gold_source(job: Job, path: str) -> FileSource:
     if format is None:
         remedy = f"Name it with one of {', '.join(FORMATS)}, compressed or not."
         raise JobError([Problem("--gold", shown(path, 200), "has no ending that tells its format", remedy)])
-    delimiter = "\t" if ending[0].lower() == ".tsv" else job.source.delimiter
+    own = job.source.delimiter if isinstance(job.source, FileSource) else ","
+    delimiter = "\t" if ending[0].lower() == ".tsv" else own
     return FileSource(format=format, path=(found[0],), delimiter=delimiter)
 
 

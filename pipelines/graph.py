@@ -9,35 +9,30 @@ The readers of a stream fetch for themselves, each slow record at its own pace.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 import apache_beam as beam
-import pyarrow as pa
 
 from classer_core.cached import CachedEngine
-from classer_core.records import FAILURE_SCHEMA
-from pipelines.chunks import CHUNK_ROWS, ClassifiedChunk, output_schema
+from pipelines.budget import POSTPONED, SpendBudget, TakeBudget
+from pipelines.chunks import CHUNK_ROWS, output_schema
 from pipelines.classify import ClassifyRecords
 from pipelines.dedup import AnswerDistinct
 from pipelines.fetch import FetchContents
 from pipelines.gold import KeepRecords
 from pipelines.job import Job
 from pipelines.known import JoinAnswers
-from pipelines.queues.settings import output_folders, queue_settings
-from pipelines.queues.topics import topic_settings
+from pipelines.queues.settings import queue_settings
 from pipelines.read import ReadRecords
 from pipelines.readers import Columns
-from pipelines.sections import FileOutput, KafkaOutput, PubSubOutput
+from pipelines.sections import FileOutput
+from pipelines.sinks import WriteFailures, WriteResults
 from pipelines.streaming.source import ReadStream, Stream
-from pipelines.write import WriteRows
-from pipelines.write_stream import WriteStream
-from pipelines.write_topic import PublishFailures, PublishResults
 
-FAILURES = "failures"
 # Rows reach a topic at once; after so long their messages are acknowledged. Between two bundles Beam's local runner
 # stands still for up to 0.2 s.
-TOPIC_BUNDLE_S = 5.0
+TOPIC_BUNDLE_S = 10.0
 
 
 def build(
@@ -75,24 +70,15 @@ def build(
         records = records | "JoinAnswers" >> beam.ParDo(JoinAnswers(job, load, run), beam.pvalue.AsIter(answers))
     elif job.only == "stale":
         records = records | "JoinAnswers" >> beam.ParDo(JoinAnswers(job, load, run))
+    budget, postponed = (run, job.max_rows, job.max_tokens), None
+    if job.max_rows is not None or job.max_tokens is not None:
+        taken = records | "TakeBudget" >> beam.ParDo(TakeBudget(*budget)).with_outputs(POSTPONED, main="records")
+        records, postponed = taken.records, taken[POSTPONED]
     classified = records | "ClassifyRecords" >> ClassifyRecords(load, job.abstention)
-    if isinstance(job.output, PubSubOutput | KafkaOutput):
-        publish = PublishResults(topic_settings(job.output), from_messages=job.source.is_stream)
-        failures = classified | "WriteResults" >> publish  # those that it has refused are among them
-    else:
-        outcomes = classified | "Outcomes" >> beam.ParDo(split_outcomes).with_outputs(FAILURES, main="results")
-        _ = outcomes.results | "WriteResults" >> sink(job, job.output, output_schema(columns.passed), run)
-        failures = outcomes[FAILURES]
-    _ = failures | "WriteFailures" >> sink(job, job.failures_output, FAILURE_SCHEMA, run)
-
-
-def sink(job: Job, output: Any, schema: pa.Schema, run: str) -> beam.PTransform[Any, Any]:
-    """What writes the batches of one of a job's outputs."""
-    if isinstance(output, PubSubOutput | KafkaOutput):
-        return PublishFailures(topic_settings(output))
-    if job.source.is_stream:
-        return WriteStream(output.path, output.format, schema, output_folders(job))
-    return WriteRows(output.path, output.format, schema, run)
+    if job.max_tokens is not None:
+        classified = classified | "SpendBudget" >> beam.ParDo(SpendBudget(*budget))
+    failures = classified | "WriteResults" >> WriteResults(job, output_schema(columns.passed), run, columns, postponed)
+    _ = failures | "WriteFailures" >> WriteFailures(job, run)
 
 
 class FetchedRecords(beam.PTransform[Any, Any]):
@@ -147,9 +133,3 @@ class StreamedRecords(beam.PTransform[Any, Any]):
 def bundle_seconds(job: Job) -> float:
     """How long a stream's rows are gathered before they are published: what topics get is there at once anyway."""
     return job.output.file_seconds if isinstance(job.output, FileOutput) else TOPIC_BUNDLE_S
-
-
-def split_outcomes(chunk: ClassifiedChunk) -> Iterable[Any]:
-    """Result rows to the main output, failure rows to `failures`."""
-    yield chunk.results
-    yield beam.pvalue.TaggedOutput(FAILURES, chunk.failures)

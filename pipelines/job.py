@@ -16,6 +16,7 @@ from classer_core.errors import JobError, Problem
 from classer_core.fetching.rules import FetchRules, redacted
 from classer_core.requests import CLASSIFIER_FIELDS, RequestParser
 from classer_core.saved import ClassifierStore, SavedClassifiers
+from classer_core.storage_errors import as_problem
 from pipelines.job_checks import URL, problems_of
 from pipelines.sections import (
     OUTPUTS,
@@ -23,6 +24,7 @@ from pipelines.sections import (
     UNKNOWN_FORMAT,
     AnyOutput,
     AnySource,
+    BigQueryOutput,
     FileOutput,
     Seconds,
     Section,
@@ -63,6 +65,8 @@ class Job(Section):
     cache: Annotated[bool | str, Field(repr=False)] = True
     dedup: Literal["worker", "global"] = "worker"
     only: Literal["all", "stale"] = "all"
+    max_rows: Annotated[int, Field(gt=0)] | None = None
+    max_tokens: Annotated[int, Field(gt=0)] | None = None
     model: Annotated[str, Field(min_length=1)] = "embedded"
     visual_model: Annotated[str, Field(min_length=1)] = "embedded"
     page_overflow: Literal["fail", "truncate"] = "fail"
@@ -94,9 +98,15 @@ class Job(Section):
 
     @property
     def failures_output(self) -> Any:
-        """Where failure rows go: unless the job says it, a folder beside the one of the results."""
+        """Where failure rows go: unless the job says it, a folder or a table beside the one of the results."""
         if self.failures is None and isinstance(self.output, FileOutput):
             return self.output.model_copy(update={"path": self.output.path.rstrip("/") + "-failures"})
+        if self.failures is None and isinstance(self.output, BigQueryOutput):
+            # A merge leaves rows of other runs where they are; so do its failures.
+            write = "replace" if self.output.write == "replace" else "append"
+            table = f"{self.output.table}_failures"
+            fields = self.output.model_dump(exclude_unset=True, exclude={"key", "table", "write"})
+            return BigQueryOutput(table=table, write=write, **fields)
         return self.failures
 
     def fetch_rules(self, folder: str) -> FetchRules:
@@ -190,12 +200,8 @@ def parse_job(document: Mapping[str, Any], file: Path) -> Job:
     except ValidationError as error:
         raise JobError([_problem(item, file) for item in error.errors()]) from None  # it repeats values, secrets too
     job = _with_absolute_paths(job, file.resolve().parent)
-    try:
+    with as_problem(f"{file}: classifiers", job.classifiers):
         job._saved = ClassifierStore(job.classifiers).list()
-    except (OSError, ValueError, ImportError) as error:
-        message = f"can't be listed: {type(error).__name__}: {error}"
-        problem = Problem(f"{file}: classifiers", redacted(job.classifiers), message, "Correct the folder.")
-        raise JobError([problem]) from error
     if problems := problems_of(job, file):
         raise JobError(problems)
     return job

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from classer_core.classifiers import shown
 from classer_core.errors import JobError, Problem, RecordError
-from pipelines.sections import FileOutput, FileSource
+from pipelines.sections import BigQueryOutput, BigQuerySource, FileOutput, FileSource
 
 if TYPE_CHECKING:
     from pipelines.job import Job
@@ -19,8 +19,13 @@ URL = re.compile(r"^[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 
 def problems_of(job: Job, file: Path) -> list[Problem]:
     """Everything that can be known without looking beyond this machine."""
-    found = [*_classifier_problems(job, file), *_path_problems(job, file), *_conflicts(job, file)]
-    return [*found, *_stream_problems(job, file)]
+    return [
+        *_classifier_problems(job, file),
+        *_path_problems(job, file),
+        *_conflicts(job, file),
+        *_table_conflicts(job, file),
+        *_stream_problems(job, file),
+    ]
 
 
 def _classifier_problems(job: Job, file: Path) -> list[Problem]:
@@ -48,6 +53,33 @@ def _conflicts(job: Job, file: Path) -> list[Problem]:
         for name, wanted in asked.items()
         if wanted and job.cache is False
     ]
+
+
+def _table_conflicts(job: Job, file: Path) -> list[Problem]:
+    """What can't be with a table, or only with one."""
+    outputs = {"output": job.output, "failures": job.failures_output}
+    tables = {place: output for place, output in outputs.items() if isinstance(output, BigQueryOutput)}
+    source = job.source if isinstance(job.source, BigQuerySource) else None
+    merges = isinstance(job.output, BigQueryOutput) and job.output.write == "merge"
+    wrong: list[tuple[str, str, str, str]] = []
+    for place, output in tables.items():
+        if job.source.is_stream and (output.write != "append" or output.method == "load"):
+            message, remedy = "needs a source that ends", "Streams append by the Storage Write API: leave it out."
+            wrong.append((place, output.method if output.write == "append" else output.write, message, remedy))
+        if source is not None and source.table == output.table:
+            wrong.append((f"{place}.table", output.table, "is the job's own source", "Name another table."))
+    if "failures" in tables and tables["failures"].write == "merge":
+        wrong.append(("failures.write", "merge", "is for results", "Failures are appended, or replaced."))
+    if job.only == "stale" and isinstance(job.output, BigQueryOutput) and job.output.write == "append":
+        wrong.append(("only", "stale", "would append rows that are there", "Set output.write: merge, or replace."))
+    for name in ("max_rows", "max_tokens"):
+        if getattr(job, name) is not None and not (merges and job.only == "stale" and job.dedup == "worker"):
+            message = "needs a table to go on from: output.write: merge, only: stale and dedup: worker"
+            wrong.append((name, str(getattr(job, name)), message, "Leave it out, or set them."))
+    if source is not None and source.watermark is not None and not merges:
+        message = "needs a table that says how far the last run came"
+        wrong.append(("source.watermark", source.watermark, message, "Set output.write: merge, or leave it out."))
+    return [Problem(f"{file}: {place}", shown(value), message, remedy) for place, value, message, remedy in wrong]
 
 
 def _path_problems(job: Job, file: Path) -> list[Problem]:

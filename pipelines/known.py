@@ -1,4 +1,7 @@
-"""JoinAnswers: chunks of records in, the same with the answers that other steps or the last run have found."""
+"""JoinAnswers: chunks of records in, the same with the answers that other steps or the last run have found.
+
+Where rows are merged into a table, records that it has as they would be written are left out.
+"""
 
 from __future__ import annotations
 
@@ -9,20 +12,25 @@ import tempfile
 import threading
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Set
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import apache_beam as beam
 import orjson
+import pyarrow as pa
 import pyarrow.parquet as pq
+from apache_beam.metrics import Metrics
 
 from classer_core.cache.sqlite import SqliteCache
 from classer_core.cached import CachedEngine, Known
 from classer_core.records import Answer, LabelConfidence
 from pipelines.chunks import Chunk
+from pipelines.classify import NAMESPACE
 from pipelines.job import Job
 from pipelines.readers import is_damage
+from pipelines.sections import BigQueryOutput
 from pipelines.storage import open_file
 from pipelines.write import ours
 
@@ -55,16 +63,31 @@ class JoinAnswers(beam.DoFn):
         self._engine = self._load()
         self._last = last_answers(self._job, self._run)
         self._distinct: KnownTable | None = None
+        self._key = merge_key(self._job)
 
     def process(self, chunk: Chunk, distinct: Iterable[tuple[bytes, bytes]] | None = None) -> Iterable[Chunk]:
         """`distinct`: what AnswerDistinct has found."""
         if distinct is not None and self._distinct is None:
             self._distinct = shared_table(f"distinct {self._run}", lambda: distinct)
-        prints = set(self._engine.fingerprints(chunk.records))
+        in_order = self._engine.fingerprints(chunk.records)
+        if self._key and self._last is not None:
+            chunk, in_order = self._without_current(chunk, in_order, self._last)
+        prints = set(in_order)
         for table in (self._last, self._distinct):
             if table is not None:
                 chunk.known = {**chunk.known, **table.get(prints)}
         yield chunk
+
+    def _without_current(self, chunk: Chunk, prints: list[bytes], last: KnownTable) -> tuple[Chunk, list[bytes]]:
+        """Rows that the table has as they would be written stay there, and cost nothing."""
+        from pipelines.bigquery.current import chunk_keys, current_key
+
+        keys = [current_key(*item) for item in zip(chunk_keys(chunk, self._key), prints, strict=True)]
+        current = last.get(set(keys))
+        stale = [row for row, key in enumerate(keys) if key not in current or not chunk.records[row].cache]
+        Metrics.counter(NAMESPACE, "current").inc(len(chunk) - len(stale))
+        records, rows = [chunk.records[row] for row in stale], chunk.rows.take(pa.array(stale, pa.int32()))
+        return replace(chunk, records=records, rows=rows), [prints[row] for row in stale]
 
 
 class KnownTable:
@@ -103,7 +126,29 @@ def last_answers(job: Job, run: str) -> KnownTable | None:
     """
     if job.only != "stale":
         return None
+    if isinstance(job.output, BigQueryOutput):
+        return shared_table(f"last {run}", lambda: _rows_of_table(job))
     return shared_table(f"last {run}", lambda: _rows_of(job.output.path))
+
+
+def merge_key(job: Job) -> tuple[str, ...]:
+    """The columns that a job's rows are merged by; none if they are not."""
+    return job.output.key if isinstance(job.output, BigQueryOutput) and job.output.write == "merge" else ()
+
+
+def _rows_of_table(job: Job) -> Iterator[tuple[bytes, bytes]]:
+    """Answers by fingerprint, and what is current by key and fingerprint."""
+    from pipelines.bigquery.current import current_key, is_settled, rows_of
+
+    key = merge_key(job)
+    for row in rows_of(job.output, list(dict.fromkeys([*ANSWER_COLUMNS, "abstained", "fingerprint", *key]))):
+        if row["fingerprint"] is None:
+            continue
+        print_ = bytes.fromhex(row["fingerprint"])
+        if key and is_settled(row, job):
+            yield current_key([row[name] for name in key], print_), pickle.dumps(None)
+        if (answer := _answer(row)) is not None:
+            yield print_, pickle.dumps(Known(answer))
 
 
 def _rows_of(folder: str) -> Iterator[tuple[bytes, bytes]]:

@@ -15,9 +15,10 @@ from pathlib import Path
 
 import orjson
 import pyarrow.parquet as pq
-from apache_beam.io.filesystems import FileSystems
 
+from classer_core.storage import join, list_folder
 from pipelines.storage import open_file
+from pipelines.write import name_of
 
 # Partitions whose ids are kept at hand; those of others are read again from their files when they are needed.
 PARTITIONS_KEPT = 48
@@ -68,7 +69,7 @@ class PublishedIds:
             self._last_number += 1
             number = self._last_number
             for folder in self._folders:
-                for path in files_of(FileSystems.join(folder, partition)):
+                for path in files_of(join(folder, partition)):
                     self._insert(number, (digest_of(id_) for id_ in _ids_in(path)))
             self._partitions[partition] = number
             while len(self._partitions) > PARTITIONS_KEPT:
@@ -99,8 +100,7 @@ def digest_of(id_: str) -> bytes:
 
 def files_of(folder: str) -> list[str]:
     """The published files of a partition."""
-    [result] = FileSystems.match([FileSystems.join(folder, "part-*")])
-    return [found.path for found in result.metadata_list]
+    return [found.path for found in list_folder(folder) if name_of(found.path).startswith("part-")]
 
 
 def _remove(table: sqlite3.Connection, scratch: str) -> None:

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import apache_beam as beam
 import pyarrow as pa
-from apache_beam.io import fileio
 
 from classer_core.errors import JobError, Problem
 from classer_core.records import REQUEST_FIELDS
+from classer_core.storage import read_start
+from classer_core.storage_errors import as_problem
 from pipelines.chunks import Chunk, SourceChunk, check_requests
 from pipelines.job import Job
 from pipelines.readers import Columns, Part, Reader, file_failure, is_damage, reader_for
+from pipelines.sections import BigQuerySource
 from pipelines.storage import display_name, find_files, is_compressed, open_file
 from pipelines.streaming.parsing import stream_columns
 
@@ -33,25 +36,36 @@ def source_columns(job: Job) -> Columns:
     source = job.source
     if source.is_stream:
         return stream_columns(job)
-    files = find_files(source.path)
+    if isinstance(source, BigQuerySource):
+        from pipelines.bigquery.read import scope_of, table_schema
+
+        return replace(_columns(job, table_schema(source)), scope=scope_of(job))
+    files: dict[str, int] = {}
+    for pattern in source.path:
+        with as_problem("source.path", pattern):
+            files |= find_files([pattern])
     if not files:
         paths = ", ".join(source.path)
         raise JobError([Problem("source.path", paths, "matches no file", "Correct the path or the pattern.")])
     if source.format == "documents":
+        with as_problem("source.path", first := min(files)):
+            read_start(first, 1)
         return Columns({}, pa.schema([]))
     reader = reader_for(source)
-    schemas, reasons = [], []
-    for path in list(files)[:SCHEMA_FILES]:
+    schemas, problems = [], []
+    for path in sorted(files)[:SCHEMA_FILES]:
         try:
-            with open_file(path) as file:
+            with as_problem("source.path", path), open_file(path) as file:
                 schemas.append(reader.schema(file))
+        except JobError as error:
+            problems += error.problems
         except Exception as error:
             if not is_damage(error):
                 raise
-            reasons.append(f"{path}: {error}")
-    if reasons and not schemas:
-        problem = Problem("source.path", reasons[0], f"can't be read as {source.format}", "Correct source.format.")
-        raise JobError([problem])
+            message = f"can't be read as {source.format}"
+            problems.append(Problem("source.path", f"{path}: {error}", message, "Correct source.format."))
+    if problems and not schemas:
+        raise JobError(problems[:1])
     try:
         schema = pa.unify_schemas(schemas, promote_options="permissive")
     except pa.ArrowException as error:
@@ -115,6 +129,10 @@ class ReadRecords(beam.PTransform[Any, Any]):
 
     def expand(self, pbegin: Any) -> Any:
         """Files, then their parts, then the rows of each part; of documents, some files at a time."""
+        if isinstance(self._job.source, BigQuerySource):
+            from pipelines.bigquery.read import ReadTable
+
+            return pbegin | "Table" >> ReadTable(self._job, self._columns)
         files = pbegin | "FindFiles" >> FindFiles(self._job.source.path)
         if self._job.source.format == "documents":
             return (
@@ -143,8 +161,7 @@ class FindFiles(beam.PTransform[Any, Any]):
         return (
             pbegin
             | "Patterns" >> beam.Create(list(self._patterns), reshuffle=False)
-            | "Match" >> fileio.MatchAll(fileio.EmptyMatchTreatment.ALLOW)
-            | "Sizes" >> beam.Map(lambda found: (found.path, found.size_in_bytes))
+            | "Match" >> beam.FlatMap(lambda pattern: find_files([pattern]).items())
             | "EachOnce" >> beam.Distinct()
         )
 
@@ -180,8 +197,7 @@ class SplitFile(beam.DoFn):
         parts = [Part()]
         if not is_compressed(path):
             try:
-                with open_file(path) as file:
-                    parts = reader_for(self._source).parts(file, size)
+                parts = reader_for(self._source).parts(path, size)
             except Exception as error:
                 if not is_damage(error):
                     raise

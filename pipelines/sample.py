@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Collection, Iterable, Iterator
 from itertools import chain
+from typing import Any
 
 import pyarrow as pa
 
@@ -14,6 +15,8 @@ from pipelines.fetch import FetchContents
 from pipelines.job import Job
 from pipelines.job_checks import need_end
 from pipelines.read import ListDocuments, ReadPart, SplitFile, source_columns
+from pipelines.readers import Columns
+from pipelines.sections import BigQuerySource
 from pipelines.storage import find_files
 
 # Rows that are read for each row of the sample: a source may be too large to be read for a look at it.
@@ -70,12 +73,21 @@ def records_of(job: Job, folder: str, ids: Collection[str]) -> list[Record]:
 def _chunks(job: Job, folder: str, shuffled: random.Random | None = None) -> Iterator[Chunk]:
     """Chunks of records, part by part."""
     columns = source_columns(job)
-    parts = [part for file in find_files(job.source.path).items() for part in SplitFile(job).process(file)]
+    reader, parts = _parts(job, columns, folder)
     if shuffled is not None:
         shuffled.shuffle(parts)
-    reader = ReadPart(job, columns, folder)
     reader.setup()
     return chain.from_iterable(map(reader.process, parts))
+
+
+def _parts(job: Job, columns: Columns, folder: str) -> tuple[Any, list[Any]]:
+    """What reads the parts of a source, and those parts."""
+    if isinstance(job.source, BigQuerySource):
+        from pipelines.bigquery.read import ReadStream, open_streams
+
+        return ReadStream(job, columns), open_streams(job.source, columns)
+    files = find_files(job.source.path).items()
+    return ReadPart(job, columns, folder), [part for file in files for part in SplitFile(job).process(file)]
 
 
 def _fetched(job: Job, folder: str, records: list[Record]) -> list[Record]:

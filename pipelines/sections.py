@@ -13,8 +13,6 @@ from classer_core.records import REQUEST_FIELDS
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)")
 UNKNOWN_FORMAT = "unknown_format"
-# project.dataset.table
-TABLE = r"^[a-z][a-z0-9:.-]*\.\w+\.[\w-]+$"
 _UNIT_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3_600.0, "d": 86_400.0}
 
 
@@ -30,6 +28,9 @@ def seconds_of(value: Any) -> Any:
 
 Seconds = Annotated[float, BeforeValidator(seconds_of), Field(gt=0, strict=False)]
 Name = Annotated[str, Field(min_length=1)]
+# BigQuery's names as they may stand between backquotes: project.dataset.table, and a column.
+Table = Annotated[str, Field(pattern=r"^[a-z][a-z0-9:.-]*\.[A-Za-z0-9_]+\.[\p{L}\p{N}_-]+$")]
+Column = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 
 
 class Section(BaseModel):
@@ -135,16 +136,19 @@ class KafkaSource(StreamSource):
 
 
 class BigQuerySource(Source):
-    """A BigQuery table, or the result of a query."""
+    """A BigQuery table, or the result of a query. Of a table with a `watermark`, only rows that are new since then."""
 
     format: Literal["bigquery"]
-    table: Annotated[str, Field(pattern=TABLE)] | None = None
+    table: Table | None = None
     query: Name | None = None
+    watermark: Column | None = None
 
     @model_validator(mode="after")
     def _one(self) -> Self:
         if (self.table is None) == (self.query is None):
             raise ValueError("give either table or query")
+        if self.watermark is not None and self.table is None:
+            raise ValueError("watermark is for a table: a query says itself what is new")
         return self
 
 
@@ -192,11 +196,28 @@ class KafkaOutput(Section):
 
 
 class BigQueryOutput(Section):
-    """A BigQuery table."""
+    """A BigQuery table. Rows are appended, replace all that there are, or, with `merge`, those with the same `key`."""
 
     format: Literal["bigquery"]
-    table: Annotated[str, Field(pattern=TABLE)]
+    table: Table
+    write: Literal["append", "replace", "merge"] = "append"
+    key: tuple[Column, ...] = ("id",)
     method: Literal["storage", "load"] = "storage"
+    # Where a load job finds its files.
+    temporary: Annotated[str, Field(pattern=r"^gs://")] | None = None
+
+    @field_validator("key", mode="before")
+    @classmethod
+    def _listed(cls, value: Any) -> Any:
+        return (value,) if isinstance(value, str) else tuple(value) if isinstance(value, list) else value
+
+    @model_validator(mode="after")
+    def _fitting(self) -> Self:
+        if "key" in self.model_fields_set and (self.write != "merge" or not self.key):
+            raise ValueError("key is for write: merge, and names at least one column")
+        if (self.temporary is None) == (self.method == "load"):
+            raise ValueError("method: load and temporary: gs://bucket/folder go together")
+        return self
 
     @property
     def place(self) -> str:

@@ -7,7 +7,6 @@ answers.results | ...       answers.failures | ...
 # Beam's schemas come from types, not their names (no `from __future__ import annotations`), and `X | None` is none of
 # the types it knows.
 # ruff: noqa: UP045
-import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple, Optional, Self
@@ -27,10 +26,8 @@ from classer_core.fetching import FetchRules
 from classer_core.records import REQUEST_FIELDS
 from classer_core.requests import RequestParser
 from pipelines import classify
-from pipelines.chunks import CHUNK_ROWS, Chunk, ClassifiedChunk, SourceChunk, check_requests, output_schema, record_json
+from pipelines.chunks import CHUNK_ROWS, Chunk, ClassifiedChunk, SourceChunk, check_requests, content_id, output_schema
 from pipelines.fetch import FetchContents
-
-ID_DIGITS = 16
 
 
 class LabelConfidence(NamedTuple):
@@ -195,7 +192,7 @@ class CheckRecords(beam.DoFn):
             if any(record.get(column) is not None for record in found)
         }
         rows = pa.RecordBatch.from_pylist(found, schema=self._passed)
-        ids = [digest(fields, row) for row in range(len(found))]
+        ids = [content_id(fields, row) for row in range(len(found))]
         yield check_requests(SourceChunk(ids, fields, rows), self._parser)
 
 
@@ -220,12 +217,6 @@ def plain(value: Any) -> Any:
     if isinstance(value, Sequence) and not isinstance(value, str | bytes):
         return [plain(item) for item in value]
     return value
-
-
-def digest(fields: Mapping[str, Sequence[Any]], row: int) -> str:
-    """The id of a record without one: the same whenever and wherever the record is read."""
-    given = {name: values[row] for name, values in fields.items()}
-    return hashlib.sha256(record_json(given).encode()).hexdigest()[:ID_DIGITS]
 
 
 def passed_columns(element_type: Any, passthrough: bool | Sequence[str]) -> pa.Schema:

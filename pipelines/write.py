@@ -20,11 +20,12 @@ import apache_beam as beam
 import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
-from apache_beam.io.filesystem import BeamIOError, CompressionTypes
-from apache_beam.io.filesystems import FileSystems
 from apache_beam.transforms.window import GlobalWindow
 from apache_beam.utils.timestamp import MIN_TIMESTAMP
 from apache_beam.utils.windowed_value import WindowedValue
+
+from classer_core.storage import join, list_folder, move, open_writing, remove, remove_folder, write_whole
+from pipelines.lease import check_held
 
 ROW_GROUP_ROWS = 64 << 10
 ROW_GROUP_BYTES = 64 << 20
@@ -36,7 +37,7 @@ class WriteRows(beam.PTransform[Any, Any]):
     """Writes batches as files of a folder, replacing the rows of earlier runs. Bounded. Nothing goes to failures.
 
     Args:
-        path: the folder, on any of Beam's filesystems.
+        path: the folder, local or a URL.
         format: parquet or ndjson.
         schema: of all batches.
         run: name of this run, in letters, digits and underscores; part of every file's name.
@@ -52,7 +53,7 @@ class WriteRows(beam.PTransform[Any, Any]):
     def expand(self, batches: Any) -> Any:
         """Temporary files bundle by bundle, then all of them published at once."""
         written = batches | "WriteTemporary" >> beam.ParDo(
-            WriteTemporaryFiles(FileSystems.join(self._path, "_temporary", self._run), self._format, self._schema)
+            WriteTemporaryFiles(join(self._path, "_temporary", self._run), self._format)
         )
         return (
             batches.pipeline
@@ -130,10 +131,9 @@ class WriteTemporaryFiles(beam.DoFn):
     A bundle that is tried again leaves a file that nobody names; it goes with the temporary folder.
     """
 
-    def __init__(self, folder: str, format: str, schema: pa.Schema) -> None:
+    def __init__(self, folder: str, format: str) -> None:
         self._folder = folder
         self._format = format
-        self._schema = schema
 
     def start_bundle(self) -> None:
         """No file before there are rows."""
@@ -145,7 +145,7 @@ class WriteTemporaryFiles(beam.DoFn):
         if not batch.num_rows:
             return []
         if self._file is None:
-            self._open()
+            self._open(batch.schema)
         self._writer.write(batch)
         self._rows += batch.num_rows
         if self._rows >= FILE_ROWS:
@@ -159,11 +159,10 @@ class WriteTemporaryFiles(beam.DoFn):
         for path in self._finished:
             yield WindowedValue(path, MIN_TIMESTAMP, (GlobalWindow(),))
 
-    def _open(self) -> None:
-        self._path = FileSystems.join(self._folder, uuid.uuid4().hex)
-        make_folder(self._folder)
-        self._file = create(self._path)
-        self._writer = row_writer(self._file, self._format, self._schema)
+    def _open(self, schema: pa.Schema) -> None:
+        self._path = join(self._folder, uuid.uuid4().hex)
+        self._file = open_writing(self._path)
+        self._writer = row_writer(self._file, self._format, schema)
         self._rows = 0
 
     def _close(self) -> None:
@@ -184,67 +183,31 @@ class PublishFiles(beam.DoFn):
 
     def process(self, _: None, temporary: list[str]) -> Iterable[str]:
         """The names of the published files."""
-        make_folder(self._folder)
-        success = FileSystems.join(self._folder, "_SUCCESS")
+        check_held(self._folder, self._run)
+        success = join(self._folder, "_SUCCESS")
         remove([success])
         if not temporary:  # an empty output is a file without rows, so that readers find the columns
             temporary = [self._empty_file()]
         total = len(temporary)
         names = [f"part-{index:05d}-of-{total:05d}-{self._run}.{self._format}" for index in range(total)]
-        for source, name in zip(sorted(temporary), names, strict=True):
-            publish(source, FileSystems.join(self._folder, name))
-        remove([path for path in ours(self._folder) if path.rsplit("/", 1)[-1] not in names])
-        remove([FileSystems.join(self._folder, "_temporary")])
-        with create(success) as file:
-            file.write(self._run.encode())
+        move((source, join(self._folder, name)) for source, name in zip(sorted(temporary), names, strict=True))
+        remove([path for path in ours(self._folder) if name_of(path) not in names])
+        remove_folder(join(self._folder, "_temporary"))
+        write_whole(success, self._run.encode())
         yield from names
 
     def _empty_file(self) -> str:
-        folder = FileSystems.join(self._folder, "_temporary", self._run)
-        make_folder(folder)
-        path = FileSystems.join(folder, "empty")
-        with create(path) as file:
+        path = join(self._folder, "_temporary", self._run, "empty")
+        with open_writing(path) as file:
             row_writer(file, self._format, self._schema).close()
-        return str(path)
-
-
-def publish(source: str, target: str) -> None:
-    """Renames; done already is fine. Beam's own `WriteToFiles` logs a rename that failed and goes on without the rows.
-
-    Raises:
-        BeamIOError: the file could not be renamed.
-    """
-    try:
-        FileSystems.rename([source], [target])
-    except BeamIOError:
-        if not FileSystems.exists(target) or FileSystems.exists(source):
-            raise
+        return path
 
 
 def ours(folder: str) -> list[str]:
     """Files in a folder that a run of ours has published."""
-    matches = FileSystems.match([FileSystems.join(folder, "part-*")])
-    paths = [found.path for result in matches for found in result.metadata_list]
-    return [path for path in paths if OUR_FILE.match(path.rsplit("/", 1)[-1])]
+    return [found.path for found in list_folder(folder) if OUR_FILE.match(name_of(found.path))]
 
 
-def create(path: str) -> Any:
-    """A new file, open for writing as it is."""
-    return FileSystems.create(path, "application/octet-stream", CompressionTypes.UNCOMPRESSED)
-
-
-def make_folder(path: str) -> None:
-    """Makes a folder where the filesystem has such things; there already is fine."""
-    if not FileSystems.exists(path):
-        try:
-            FileSystems.mkdirs(path)
-        except OSError:
-            if not FileSystems.exists(path):
-                raise
-
-
-def remove(paths: list[str]) -> None:
-    """Deletes files and folders; gone already is fine."""
-    present = [path for path in paths if FileSystems.exists(path)]
-    if present:
-        FileSystems.delete(present)
+def name_of(path: str) -> str:
+    """A file's own name."""
+    return path.rpartition("/")[2]

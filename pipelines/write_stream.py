@@ -17,13 +17,13 @@ from typing import Any
 
 import apache_beam as beam
 import pyarrow as pa
-from apache_beam.io.filesystem import BeamIOError
-from apache_beam.io.filesystems import FileSystems
 from apache_beam.metrics import Metrics
 
+from classer_core.storage import join, move, open_writing, remove, remove_folder
 from pipelines.classify import NAMESPACE
 from pipelines.published import digest_of, shared_ids
-from pipelines.write import create, make_folder, publish, remove, row_writer
+from pipelines.storage import match_files
+from pipelines.write import row_writer
 
 # More partitions at once are rare, and cost a file each.
 OPEN_FILES = 16
@@ -37,7 +37,7 @@ class WriteStream(beam.PTransform[Any, Any]):
     Rows whose id the partition already holds, in any of `folders`, are dropped and counted as `duplicates`.
 
     Args:
-        path: the folder, on any of Beam's filesystems.
+        path: the folder, on any filesystem.
         format: parquet or ndjson.
         schema: of all batches.
         folders: all outputs of the job in which an id may be.
@@ -65,7 +65,7 @@ class WritePartitions(beam.DoFn):
     def setup(self) -> None:
         """Once per worker."""
         self._ids = shared_ids(self._folders)
-        self._temporary = FileSystems.join(self._path, "_temporary", uuid.uuid4().hex)
+        self._temporary = join(self._path, "_temporary", uuid.uuid4().hex)
         self._is_made = False
         self._open: OrderedDict[str, _File] = OrderedDict()
 
@@ -97,16 +97,15 @@ class WritePartitions(beam.DoFn):
         for file in self._closed:
             file.close()
         for file in self._closed:
-            folder = FileSystems.join(self._path, file.partition)
-            make_folder(folder)
-            publish(file.path, FileSystems.join(folder, f"part-{uuid.uuid4().hex}.{self._format}"))
+            name = f"part-{uuid.uuid4().hex}.{self._format}"
+            move([(file.path, join(self._path, file.partition, name))])
             self._ids.add(file.partition, file.ids)
         self._closed, self._written = [], {}
 
     def teardown(self) -> None:
         """Leaves no empty folder."""
         if self._is_made:
-            remove([self._temporary])
+            remove_folder(self._temporary)
 
     def _new_rows(self, batch: pa.RecordBatch, partition: str) -> dict[int, bytes]:
         """Row -> digest of its id, of the rows that the partition does not have; they are the bundle's from now on."""
@@ -128,10 +127,9 @@ class WritePartitions(beam.DoFn):
                 oldest.close()
                 self._closed.append(oldest)
             if not self._is_made:
-                remove_stale(FileSystems.join(self._path, "_temporary"))
-                make_folder(self._temporary)
+                remove_stale(join(self._path, "_temporary"))
                 self._is_made = True
-            file = _File(partition, FileSystems.join(self._temporary, uuid.uuid4().hex), self._format, self._schema)
+            file = _File(partition, join(self._temporary, uuid.uuid4().hex), self._format, self._schema)
             self._open[partition] = file
         self._open.move_to_end(partition)
         return file
@@ -144,7 +142,7 @@ class _File:
         self.partition = partition
         self.path = path
         self.ids: set[bytes] = set()
-        self._file = create(path)
+        self._file = open_writing(path)
         self.writer = row_writer(self._file, format, schema)
 
     def abandon(self) -> None:
@@ -166,7 +164,5 @@ def partition_of(moment: datetime) -> str:
 
 def remove_stale(folder: str) -> None:
     """Removes what killed processes have left in a temporary folder; others may be at work in it."""
-    [result] = FileSystems.match([FileSystems.join(folder, "**")])
-    old = [found.path for found in result.metadata_list if found.last_updated_in_seconds < time.time() - STALE_S]
-    with contextlib.suppress(BeamIOError):  # another process is at it too
-        remove(old)
+    there = match_files([join(folder, "**")])
+    remove(found.path for found in there.values() if found.modified < time.time() - STALE_S)

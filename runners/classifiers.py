@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any
 
 import typer
 import yaml
 from rich.table import Table
 
 from classer_core.classifiers import Classifier, shown
-from classer_core.errors import RecordError
+from classer_core.errors import JobError, RecordError
 from classer_core.requests import CLASSIFIER_FIELDS
 from classer_core.saved import ClassifierStore
-from runners.console import EXIT_WRONG_JOB, err, out
+from classer_core.storage_errors import as_problem
+from runners.console import EXIT_WRONG_JOB, err, out, stop_wrong_job
 
 app = typer.Typer(help="Saved classifiers: name@vN, which a job or a record names instead of labels.")
 
@@ -29,18 +32,17 @@ def save(
     folder: Folder = "classifiers",
 ) -> None:
     """Saves the classifier of a file as the next version; one that says the same as the newest is that version."""
-    try:
-        saved = ClassifierStore(folder).save(name, _classifier_in(file))
-    except RecordError as error:
-        _stop(error)
-    print(saved.name)
+    with _stopping(folder):
+        print(ClassifierStore(folder).save(name, _classifier_in(file)).name)
 
 
 @app.command("list")
 def list_(folder: Folder = "classifiers") -> None:
     """Lists names and versions."""
     table = Table("name", "newest", "versions", box=None, pad_edge=False)
-    for name, versions in ClassifierStore(folder).list().versions.items():
+    with _stopping(folder):
+        saved = ClassifierStore(folder).list()
+    for name, versions in saved.versions.items():
         table.add_row(name, f"v{versions[-1]}", str(len(versions)))
     out.print(table)
 
@@ -49,22 +51,18 @@ def list_(folder: Folder = "classifiers") -> None:
 def show(name: Name, folder: Folder = "classifiers") -> None:
     """Shows what a version says."""
     store = ClassifierStore(folder)
-    try:
+    with _stopping(folder):
         reference = str(store.list().resolve(name))
         print(f"# {reference}\n{store.text(reference)}", end="")
-    except RecordError as error:
-        _stop(error)
 
 
 @app.command()
 def diff(first: Name, second: Name, folder: Folder = "classifiers") -> None:
     """Shows what differs between two versions."""
     store = ClassifierStore(folder)
-    try:
+    with _stopping(folder):
         names = [str(store.list().resolve(name)) for name in (first, second)]
         texts = [store.text(name).splitlines(keepends=True) for name in names]
-    except RecordError as error:
-        _stop(error)
     print("".join(difflib.unified_diff(*texts, *names)), end="")
 
 
@@ -84,6 +82,14 @@ def _classifier_in(file: Path) -> Classifier:
     return Classifier.of(**{"labels": None, **fields})
 
 
-def _stop(error: RecordError) -> NoReturn:
-    err.print(error.message, style="red", markup=False, soft_wrap=True)
-    raise typer.Exit(EXIT_WRONG_JOB) from error
+@contextmanager
+def _stopping(folder: str) -> Iterator[None]:
+    """Ends the command where there is no such classifier, or no way to its folder."""
+    try:
+        with as_problem("--in", folder):
+            yield
+    except JobError as error:
+        stop_wrong_job(error)
+    except RecordError as error:
+        err.print(error.message, style="red", markup=False, soft_wrap=True)
+        raise typer.Exit(EXIT_WRONG_JOB) from error

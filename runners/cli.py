@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,15 +13,12 @@ import typer
 import yaml
 from rich.table import Column, Table
 
-from classer_core.errors import JobError, ModelLoadError, Problem, RecordError, TooManyFailuresError
+from classer_core.errors import JobError, ModelLoadError, Problem, RecordError
 from runners import cache, classifiers, compare, evaluate, tune
 from runners.console import EXIT_WRONG_JOB, JobFile, Overrides, drop_noise, err, out, plain, stop_wrong_job
 
 if TYPE_CHECKING:
     from pipelines.job import Job
-    from runners.local import RunSummary
-
-EXIT_TOO_MANY_FAILURES = 3
 
 app = typer.Typer(help="Bulk classification on Apache Beam.", no_args_is_help=True, pretty_exceptions_enable=False)
 app.add_typer(classifiers.app, name="classifiers", no_args_is_help=True)
@@ -42,37 +40,41 @@ def run(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Builds the runner's graph, shows it, runs nothing.")
     ] = False,
+    summary_path: Annotated[
+        str | None, typer.Option("--summary", metavar="FILE", help="Writes what the run did, as JSON: a path or URL.")
+    ] = None,
 ) -> None:
     """Runs a job. Beam's own pipeline options go after `--`.
 
     Exit codes: 0 all rows written (failures are rows too), 2 a wrong job, 3 more failures than max_failure_ratio,
-    1 anything else.
+    5 another run of the job is going, 1 anything else.
     """
     from pipelines.job import load_job
+    from runners.running import finish
+    from runners.summary import reported
 
     drop_noise()
-    try:
+    folder = job_file.resolve().parent
+
+    def load() -> Job:
         _refuse_strays(context.args)
-        job = load_job(job_file, overrides or [])
+        return load_job(job_file, overrides or [])
+
+    with reported(summary_path, str(job_file.resolve())) as report:
         if dry_run:
-            from runners.dry_run import dry_run as build_graph
+            _show_graph(load, folder, runner, context.args)
+        else:
+            report.summary = finish(load, folder, runner, context.args, preview)
 
-            graph = build_graph(job, job_file.resolve().parent, runner, context.args)
-            print(*graph.steps, *(f"worker image: {image}" for image in graph.images), sep="\n")
-            return
-        from runners.local import run_job
 
-        summary = run_job(job, job_file.resolve().parent, runner, context.args, err)
+def _show_graph(load: Callable[[], Job], folder: Path, runner: str, beam_args: list[str]) -> None:
+    from runners.dry_run import dry_run
+
+    try:
+        graph = dry_run(load(), folder, runner, beam_args)
     except JobError as error:
         stop_wrong_job(error)
-    except ModelLoadError as error:
-        err.print(str(error), style="red", markup=False)
-        raise typer.Exit(EXIT_WRONG_JOB) from error
-    except TooManyFailuresError as error:
-        _show_run(job, error.summary, preview)
-        err.print(str(error), style="red", markup=False)
-        raise typer.Exit(EXIT_TOO_MANY_FAILURES) from error
-    _show_run(job, summary, preview)
+    print(*graph.steps, *(f"worker image: {image}" for image in graph.images), sep="\n")
 
 
 @app.command()
@@ -142,15 +144,6 @@ def _refuse_strays(beam_args: list[str]) -> None:
         raise JobError([Problem("run", repr(beam_args[0]), "is neither a job file nor an option", remedy)])
 
 
-def _show_run(job: Job, summary: RunSummary, preview: int) -> None:
-    if preview:
-        from runners.preview import preview as first_rows
-
-        out.print(first_rows(job, preview))
-        out.print()
-    _show_summary(summary)
-
-
 def _mapping(path: Path) -> dict[str, str]:
     try:
         value = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -159,34 +152,6 @@ def _mapping(path: Path) -> dict[str, str]:
     if not isinstance(value, dict):
         raise typer.BadParameter(f"{path} is not a mapping of label to description")
     return value
-
-
-def _show_summary(summary: RunSummary) -> None:
-    table = Table(show_header=False, box=None, pad_edge=False)
-    table.add_column(justify="left")
-    table.add_column(justify="right")
-    rate = summary.records / max(summary.seconds, 1e-9)
-    table.add_row("records", f"{summary.records:,}")
-    table.add_row("results", f"{summary.results:,}")
-    if summary.abstained:
-        table.add_row("of them abstained", f"{summary.abstained:,}")
-    if summary.cached:
-        table.add_row("of them cached", f"{summary.cached:,}")
-    if summary.cache_errors:
-        table.add_row("errors of the cache", f"{summary.cache_errors:,}")
-    if summary.duplicates:
-        table.add_row("of them there already", f"{summary.duplicates:,}")
-    for code, count in summary.failures.items():
-        table.add_row(f"failed: {code}", f"{count:,}")
-    table.add_row("tokens read", f"{summary.tokens:,}")
-    if summary.chunk_records:
-        table.add_row("records a chunk (mean)", f"{summary.chunk_records.mean:,.0f}")
-    table.add_row("seconds", f"{summary.seconds:,.1f} ({rate:,.0f} records/s)")
-    table.add_row("of them in the model", f"{summary.model_ms / 1000:,.1f}")
-    out.print(table)
-    out.print(f"results   {summary.output}", markup=False, highlight=False, soft_wrap=True)
-    if summary.failures:
-        out.print(f"failures  {summary.failures_path}", markup=False, highlight=False, soft_wrap=True)
 
 
 if __name__ == "__main__":

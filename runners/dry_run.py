@@ -15,6 +15,7 @@ from pipelines.graph import build
 from pipelines.job import Job
 from pipelines.read import source_columns
 from pipelines.readers import Columns
+from pipelines.sections import FileSource
 from runners.local import loader, readers_of, run_name
 from runners.options import launch_options
 
@@ -61,7 +62,8 @@ def dry_run(job: Job, folder: Path, runner: str, beam_args: Sequence[str] = ()) 
 
 def _columns(job: Job) -> Columns:
     """Files on this machine are looked at; of others, the columns are those that the job names."""
-    if job.source.is_stream or not any(ELSEWHERE.match(path) for path in job.source.path):
+    source = job.source
+    if source.is_stream or (isinstance(source, FileSource) and not any(ELSEWHERE.match(path) for path in source.path)):
         return source_columns(job)
     named = {"id": job.source.column_of("id"), "text": job.source.column_of("text"), **(job.source.columns or {})}
     return Columns({field: column for field, column in named.items() if column}, pa.schema([]))

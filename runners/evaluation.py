@@ -57,6 +57,7 @@ def evaluate_job(
     with tempfile.TemporaryDirectory(prefix="classer-evaluate-") as scratch:
         trial, text_column = _trial(asked, job.mode, gold, Path(scratch))
         summary = run_job(trial, folder, console=console, load=load, only=frozenset(gold.labels))
+        assert summary is not None  # local runs end
         results = _read_results(Path(trial.output.path), text_column)
         failed_ids = ds.dataset(trial.failures_output.path, format="parquet").to_table(columns=["id"])["id"].to_pylist()
     if not len(results):
@@ -98,6 +99,8 @@ def _trial(job: Job, mode: str | None, gold: Gold, scratch: Path) -> tuple[Job, 
             "failures": None,
             "passthrough": False,
             "max_failure_ratio": 1.0,
+            "max_rows": None,
+            "max_tokens": None,
             "min_confidence": None,
             "fallback_label": None,
             "threshold": 0.0 if mode == "multi" else job.threshold,

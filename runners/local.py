@@ -5,14 +5,11 @@ from __future__ import annotations
 import secrets
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
@@ -23,48 +20,26 @@ from classer_core.cache import NO_CACHE, default_cache_url
 from classer_core.cached import CachedEngine, load_cached_engine, with_cache
 from classer_core.classifiers import shown
 from classer_core.engine import Engine
-from classer_core.errors import FailureCode, JobError, Problem, TooManyFailuresError
+from classer_core.errors import JobError, Problem, TooManyFailuresError
 from classer_core.hardware import available_cores
+from classer_core.storage import is_url
 from pipelines import progress
-from pipelines.classify import NAMESPACE
 from pipelines.graph import build
 from pipelines.job import Job
 from pipelines.job_checks import need_end
-from pipelines.queues.settings import queue_settings
-from pipelines.queues.topics import check_topics
+from pipelines.lease import held
 from pipelines.read import source_columns
 from pipelines.readers.parquet import count_rows
 from pipelines.storage import find_files
 from pipelines.streaming.polling import join_all
 from pipelines.streaming.stopping import stopped_by_signals
 from runners.flink.ending import wait_for_stream
+from runners.launch_checks import check_budget, check_places, exclusive_folders
 from runners.options import launch_options
+from runners.summary import RunSummary
 
 # How long the end of a stream waits for its queues.
 CLOSE_S = 30.0
-
-
-@dataclass(frozen=True)
-class RunSummary:
-    """What a finished run did. `failures` counts by code; `tokens` and `model_ms` are what the model read and took.
-
-    `cached` of the results were not read; `cache_errors` times the cache was in trouble.
-    `duplicates` of a stream's rows were dropped, because the output had their ids.
-    """
-
-    records: int
-    results: int
-    abstained: int
-    cached: int
-    cache_errors: int
-    duplicates: int
-    failures: dict[str, int]
-    tokens: int
-    seconds: float
-    model_ms: int
-    chunk_records: Any
-    output: str
-    failures_path: str
 
 
 def run_job(
@@ -75,8 +50,10 @@ def run_job(
     console: Console | None = None,
     load: Callable[[], Engine] | None = None,
     only: frozenset[str] | None = None,
-) -> RunSummary:
+) -> RunSummary | None:
     """Runs a job to its end and returns what it did; all rows are written then.
+
+    None where the runner has only taken the job, to begin later: a template of Dataflow.
 
     Args:
         job: the job, its paths absolute.
@@ -88,7 +65,9 @@ def run_job(
         only: ids of the records to classify; without, all of them.
 
     Raises:
-        JobError: no file, a column that is not there, or no such runner or what it needs.
+        JobError: no file, a column that is not there, a place that can't be read or written, or no such runner or
+            what it needs.
+        AnotherRunError: another run writes the same folder.
         ModelLoadError: the model can't be loaded (local runs: before any record is read).
         TooManyFailuresError: all rows are written, but too many are failures.
     """
@@ -102,10 +81,10 @@ def run_job(
     except ValueError as error:
         message = str(error).rstrip(".")
         raise JobError([Problem("--runner", shown(runner), message, "Without it a job runs here.")]) from error
+    run = run_name()
+    check_budget(job, runner, launch.at_once)
     columns = source_columns(job)
-    if job.source.is_stream:
-        queue_settings(job, str(folder)).check()
-    check_topics(job)
+    check_places(job, columns, run, str(folder))
     if load is not None:
         load_cached: Callable[[], CachedEngine] = partial(with_cache, cache_url(job, runner), load)
     else:
@@ -113,16 +92,18 @@ def run_job(
         if runner == "local":
             load_cached()  # errors come before any record is read; the worker, in this process, gets the same engine
     start = time.perf_counter()
-    build(pipeline, job, columns, run_name(), str(folder), load_cached, only, readers_of(runner, launch.options))
-    total = _rows_known(job)
-    with _progress_bar(console, total), stopped_by_signals() if job.source.is_stream else nullcontext():
+    build(pipeline, job, columns, run, str(folder), load_cached, only, readers_of(runner, launch.options))
+    stoppable = stopped_by_signals() if job.source.is_stream else nullcontext()
+    with held(exclusive_folders(job), run), _progress_bar(console, job), stoppable:
         result = pipeline.run()
+        if not getattr(result, "has_job", True):
+            return None
         if runner == "flink" and job.source.is_stream:
             wait_for_stream(result)
         else:
             result.wait_until_finish()
         join_all(CLOSE_S)
-    summary = _summary(job, result, time.perf_counter() - start)
+    summary = RunSummary.of(job, run, result, time.perf_counter() - start)
     failed = sum(summary.failures.values())
     if failed > job.max_failure_ratio * max(summary.records, 1):
         share = failed / summary.records
@@ -164,12 +145,14 @@ def load_share(cache: str, model: str, visual_model: str, page_overflow: str, at
 
 
 def _rows_known(job: Job) -> int | None:
-    """The number of records, where files tell it without being read."""
-    return count_rows(find_files(job.source.path)) if job.source.format == "parquet" else None
+    """The number of records, where files of this machine tell it without being read."""
+    if job.source.format != "parquet" or any(map(is_url, job.source.path)):
+        return None
+    return count_rows(find_files(job.source.path))
 
 
 @contextmanager
-def _progress_bar(console: Console | None, total: int | None) -> Iterator[None]:
+def _progress_bar(console: Console | None, job: Job) -> Iterator[None]:
     if console is None or not console.is_terminal:
         yield
         return
@@ -178,7 +161,7 @@ def _progress_bar(console: Console | None, total: int | None) -> Iterator[None]:
     stop = threading.Event()
     first, started = progress.done(), time.perf_counter()
     with bar:
-        task = bar.add_task("records", total=total, rate="")
+        task = bar.add_task("records", total=_rows_known(job), rate="")
 
         def follow() -> None:
             while not stop.wait(0.2):
@@ -193,30 +176,3 @@ def _progress_bar(console: Console | None, total: int | None) -> Iterator[None]:
         finally:
             stop.set()
             thread.join()
-
-
-def _summary(job: Job, result: Any, seconds: float) -> RunSummary:
-    found = result.metrics().query(beam.metrics.MetricsFilter().with_namespace(NAMESPACE))
-    counters: Counter[str] = Counter()
-    for counter in found["counters"]:  # of each step
-        counters[counter.key.metric.name] += counter.result
-    distributions = {item.key.metric.name: item.result for item in found["distributions"]}
-    failures = {
-        name.partition(".")[2]: count for name, count in counters.items() if count and name.startswith("failures.")
-    }
-    model_ms = distributions.get("model_ms")
-    return RunSummary(
-        records=counters.get("records", 0),
-        results=counters.get("results", 0) - failures.get(FailureCode.ROW_REFUSED, 0),
-        abstained=counters.get("abstained", 0),
-        cached=counters.get("cached", 0),
-        cache_errors=counters.get("cache_errors", 0),
-        duplicates=counters.get("duplicates", 0),
-        failures=dict(sorted(failures.items())),
-        tokens=counters.get("tokens", 0),
-        seconds=seconds,
-        model_ms=model_ms.sum if model_ms else 0,
-        chunk_records=distributions.get("chunk_records"),
-        output=job.output.place,
-        failures_path=job.failures_output.place,
-    )

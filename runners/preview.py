@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 from rich.table import Column, Table
 
 from pipelines.job import Job
+from pipelines.sections import BigQueryOutput
 from pipelines.storage import open_file
 from pipelines.write import ours
 from runners.console import plain
@@ -20,7 +21,7 @@ def preview(job: Job, count: int) -> Table:
     column = job.source.column_of("text") or ""
     table = Table("id", Column(column, no_wrap=True, max_width=48), "label", "confidence", box=None, pad_edge=False)
     for row in first_rows(job, count):
-        labels = [row["label"]] if row["labels"] is None else [item["label"] for item in row["labels"]]
+        labels = [row["label"]] if not row["labels"] else [item["label"] for item in row["labels"]]
         confidence = "" if row["confidence"] is None else f"{row['confidence']:.2f}"
         text = " ".join(str(row.get(column, "")).split())
         table.add_row(plain(row["id"]), plain(text), plain(", ".join(filter(None, labels))), confidence)
@@ -29,6 +30,10 @@ def preview(job: Job, count: int) -> Table:
 
 def first_rows(job: Job, count: int) -> list[dict[str, Any]]:
     """The first `count` rows of a job's output."""
+    if isinstance(job.output, BigQueryOutput):
+        from pipelines.bigquery.current import first_rows as first_of_table
+
+        return first_of_table(job.output, count)
     rows: list[dict[str, Any]] = []
     for path in sorted(ours(job.output.path)):
         if len(rows) >= count:

@@ -10,6 +10,7 @@ from rich.table import Table
 
 from classer_core.errors import ClasserError, JobError
 from classer_core.saved import ClassifierStore, Reference
+from classer_core.storage_errors import as_problem
 from runners.console import EXIT_WRONG_JOB, JobFile, Overrides, drop_noise, err, out, stop_wrong_job
 
 if TYPE_CHECKING:
@@ -46,7 +47,8 @@ def tune(
         if lesson.objection is not None:
             err.print(f"not saved: {lesson.objection}", style="red", markup=False, soft_wrap=True)
             raise typer.Exit(EXIT_NOT_BETTER)
-        saved = ClassifierStore(job.classifiers).save(save, lesson.classifier)
+        with as_problem("classifiers", job.classifiers):
+            saved = ClassifierStore(job.classifiers).save(save, lesson.classifier)
     except JobError as error:
         stop_wrong_job(error)
     except ClasserError as error:

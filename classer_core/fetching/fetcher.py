@@ -15,7 +15,8 @@ from classer_core.classifiers import shown
 from classer_core.contents import Attachment
 from classer_core.errors import FailureCode, RecordError
 from classer_core.fetching.http import HttpFetcher
-from classer_core.fetching.rules import MAX_BYTES, FetchRules, inline_bytes, redacted, scheme_of, too_large
+from classer_core.fetching.rules import MAX_BYTES, FetchRules, inline_bytes, redacted, too_large
+from classer_core.storage import read_start, scheme_of
 
 STORAGE_SCHEMES = {"gs", "gcs", "s3", "s3a", "abfs", "az", "memory"}
 PATH_THREADS = 16
@@ -86,11 +87,8 @@ class Fetcher:
         inside = any(url.startswith(prefix) for prefix in self._prefixes)
         if not inside or ".." in url.split("/"):
             raise self._outside(redacted(url), place)
-        import fsspec
-
         try:
-            with fsspec.open(url, "rb") as file:
-                data: bytes = file.read(MAX_BYTES + 1)
+            data = read_start(url, MAX_BYTES + 1)
         except FileNotFoundError as error:
             message = f"{place}: {redacted(url)} is not there"
             raise RecordError(FailureCode.CONTENT_NOT_FOUND, message, place) from error

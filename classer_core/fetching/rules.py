@@ -10,9 +10,9 @@ from urllib.parse import unquote_to_bytes, urlsplit, urlunsplit
 
 from classer_core.classifiers import shown
 from classer_core.errors import FailureCode, RecordError
+from classer_core.storage import scheme_of
 
 MAX_BYTES = 50 << 20
-_SCHEME = re.compile(r"^([a-zA-Z][a-zA-Z0-9+.-]*):(?=//|[^/\\])")
 _BASE64 = re.compile(r"^[A-Za-z0-9+/_-]+={0,2}$")
 # A shorter string of base64's letters is more likely a path.
 MIN_BASE64_CHARS = 32
@@ -54,12 +54,6 @@ def inline_bytes(source: str, place: str) -> bytes | None:
     if compact and _BASE64.match(compact) and not _looks_like_path(source):
         return _decoded(compact, place)
     return None
-
-
-def scheme_of(source: str) -> str:
-    """The scheme of a URL, lower case; of a path, the empty string."""
-    found = _SCHEME.match(source)
-    return found.group(1).lower() if found else ""
 
 
 def redacted(source: str) -> str:

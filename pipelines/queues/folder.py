@@ -9,12 +9,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import orjson
-from apache_beam.io.filesystem import BeamIOError
-from apache_beam.io.filesystems import FileSystems
 
 from pipelines.published import PublishedIds, digest_of, shared_ids
 from pipelines.queues import Message, Queue
-from pipelines.storage import display_name
+from pipelines.storage import display_name, match_files
 from pipelines.write_stream import partition_of
 
 log = logging.getLogger(__name__)
@@ -102,16 +100,14 @@ class FolderQueue:
 
     def _look(self) -> None:
         try:
-            results = FileSystems.match(list(self._settings.patterns))
-        except BeamIOError as error:
-            log.warning("files can't be listed, the next look is in %g s: %s", self._settings.watch_s, error)
+            files = match_files(self._settings.patterns)
+        except Exception as error:  # whatever a storage library raises: it may be back at the next look
+            log.warning(
+                "files can't be listed, the next look is in %g s: %s", self._settings.watch_s, type(error).__name__
+            )
             return
         now = time.time()
-        found = {
-            file.path: (file.size_in_bytes, file.last_updated_in_seconds)
-            for result in results
-            for file in result.metadata_list
-        }
+        found = {path: (file.size, file.modified) for path, file in files.items()}
         new = [
             (path, look)
             for path, look in sorted(found.items(), key=lambda item: (item[1][1], item[0]))

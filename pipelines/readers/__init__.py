@@ -5,7 +5,8 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import BinaryIO, Protocol
+from datetime import datetime
+from typing import Any, BinaryIO, NamedTuple, Protocol
 
 import pyarrow as pa
 
@@ -23,12 +24,27 @@ class Part:
     end: int | None = None
 
 
+class Scope(NamedTuple):
+    """Rows of a table as they were at a moment, those whose watermark is from `since` (None: any) up to `until`."""
+
+    as_of: datetime | None = None
+    since: Any = None
+    until: Any = None
+
+
+NOW = Scope()
+
+
 @dataclass(frozen=True)
 class Columns:
-    """What is taken from a source: the column of each request field, and the columns that pass through."""
+    """What is taken from a source: the column of each request field, and the columns that pass through.
+
+    `scope` is what of a table is read, and as it was when.
+    """
 
     fields: dict[str, str]
     passed: pa.Schema
+    scope: Scope = NOW
 
 
 class Reader(Protocol):
@@ -41,7 +57,7 @@ class Reader(Protocol):
     def schema(self, file: BinaryIO) -> pa.Schema:
         """All columns of a file; formats without types are looked at for some thousand rows."""
 
-    def parts(self, file: BinaryIO, size_bytes: int) -> list[Part]:
+    def parts(self, path: str, size_bytes: int) -> list[Part]:
         """How an uncompressed file of `size_bytes` is shared out."""
 
     def read(self, file: BinaryIO, part: Part, columns: Columns, name: str) -> Iterator[SourceChunk]:
@@ -66,6 +82,8 @@ def reader_for(source: FileSource) -> Reader:
 def is_damage(error: Exception) -> bool:
     """Whether an error speaks of the file's content, and not of the storage it lies on."""
     if isinstance(error, OSError):  # pyarrow and gzip raise it without errno for content they can't decode
+        if type(error).__module__.startswith("requests"):  # a storage that is down, through Google's libraries
+            return False
         return error.errno is None or isinstance(error, FileNotFoundError | PermissionError | IsADirectoryError)
     return isinstance(error, EOFError | zlib.error | pa.ArrowException)
 

@@ -41,7 +41,7 @@ class NdjsonReader:
                 continue
         return infer_schema(rows)
 
-    def parts(self, file: BinaryIO, size_bytes: int) -> list[Part]:
+    def parts(self, path: str, size_bytes: int) -> list[Part]:
         """Ranges of bytes; a line belongs to the range in which it starts."""
         return [Part(start, start + PART_BYTES) for start in range(0, max(size_bytes, 1), PART_BYTES)]
 

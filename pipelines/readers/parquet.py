@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable, Iterator
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from classer_core.errors import FailureCode, RecordError
-from classer_core.records import Failure
-from pipelines.chunks import CHUNK_ROWS, SourceChunk, record_json, row_values
+from pipelines.chunks import CHUNK_ROWS, SourceChunk
 from pipelines.readers import Columns, Part, file_failure, is_damage
+from pipelines.readers.arrow import chunk_of
 from pipelines.storage import open_file
 
 ROW_GROUPS_PER_PART = 8
+SMALL_BYTES = 4 << 20
 
 
 class ParquetReader:
@@ -25,9 +25,12 @@ class ParquetReader:
         """The file's own schema."""
         return pq.ParquetFile(file).schema_arrow.remove_metadata()
 
-    def parts(self, file: BinaryIO, size_bytes: int) -> list[Part]:
-        """Runs of row groups."""
-        groups = pq.ParquetFile(file).num_row_groups
+    def parts(self, path: str, size_bytes: int) -> list[Part]:
+        """Runs of row groups; a small file is not opened for it."""
+        if size_bytes <= SMALL_BYTES:
+            return [Part()]
+        with open_file(path) as file:
+            groups = pq.ParquetFile(file).num_row_groups
         starts = range(0, max(groups, 1), ROW_GROUPS_PER_PART)
         return [Part(start, min(start + ROW_GROUPS_PER_PART, groups)) for start in starts]
 
@@ -43,7 +46,8 @@ class ParquetReader:
             wanted = [c for c in dict.fromkeys([*columns.fields.values(), *columns.passed.names]) if c in present]
             groups = range(part.start, end)
             for batch in parquet.iter_batches(CHUNK_ROWS, row_groups=groups, columns=wanted):
-                yield _chunk(batch, columns, name, row)
+                positions = [f"{name}#{row + offset + 1}" for offset in range(len(batch))]
+                yield chunk_of(batch, columns, positions)
                 row += len(batch)
         except Exception as error:
             if not is_damage(error):
@@ -58,37 +62,3 @@ def count_rows(paths: Iterable[str]) -> int:
         with contextlib.suppress(OSError, pa.ArrowException), open_file(path) as file:
             total += pq.ParquetFile(file).metadata.num_rows
     return total
-
-
-def _chunk(batch: pa.RecordBatch, columns: Columns, name: str, first_row: int) -> SourceChunk:
-    positions = [f"{name}#{first_row + offset + 1}" for offset in range(len(batch))]
-    present = set(batch.schema.names)
-    passed = [
-        batch.column(item.name).cast(item.type) if item.name in present else pa.nulls(len(batch), item.type)
-        for item in columns.passed
-    ]
-    rows = pa.RecordBatch.from_arrays(passed, schema=columns.passed)
-    used = {field: column for field, column in columns.fields.items() if column in present}
-    try:
-        fields = {field: batch.column(column).to_pylist() for field, column in used.items()}
-    except UnicodeDecodeError:
-        return _without_invalid_text(batch, rows, used, positions)
-    return SourceChunk(positions, fields, rows)
-
-
-def _without_invalid_text(
-    batch: pa.RecordBatch, rows: pa.RecordBatch, used: dict[str, str], positions: list[str]
-) -> SourceChunk:
-    """Rows whose strings are not UTF-8 become failures; the others stay."""
-    good: list[int] = []
-    values: list[dict[str, Any]] = []
-    failures = []
-    for row, position in enumerate(positions):
-        try:
-            values.append({field: batch.column(column)[row].as_py() for field, column in used.items()})
-            good.append(row)
-        except UnicodeDecodeError as error:
-            failed = RecordError(FailureCode.ROW_NOT_UTF8, f"{position} has a string that is not UTF-8: {error}")
-            failures.append(Failure.of(failed, position, "read", record_json(row_values(batch, row))))
-    fields = {field: [row[field] for row in values] for field in used}
-    return SourceChunk([positions[row] for row in good], fields, rows.take(pa.array(good, pa.int32())), failures)

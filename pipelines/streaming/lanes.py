@@ -22,7 +22,7 @@ from pipelines.streaming.parsing import Entry
 SHORT_CHUNK_S, LONG_CHUNK_S = 0.1, 0.5
 FAST_EXPECTED_S = 60.0
 # A standard record that has waited so long is let in between fast ones.
-STANDARD_WAIT_S = 1.0
+STANDARD_WAIT_S = 0.5
 # Characters, as a measure of the model's work. Texts of about one length go through it together, and few of them cost
 # as much as many: the model fills its batches up, so that answers don't depend on company (`classer_core.batching`).
 BATCH_CHARS = 2_000

@@ -9,8 +9,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from apache_beam.io.filesystems import FileSystems
+import typer
 
+from classer_core.storage import open_reading
+from classer_core.storage_errors import as_problem
 from pipelines.job import Job, document_of, parse_job
 
 METADATA = Path(__file__).parent / "metadata.json"
@@ -27,29 +29,53 @@ def job_key(parameter: str) -> str:
     return f"{section}.{key}" if section in ("source", "output") else parameter
 
 
-def read_job(arguments: Sequence[str]) -> tuple[Job, list[str]]:
-    """Parameters in; the job and the options for Beam out.
+def read_arguments(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
+    """Parameters in; those of the template and the options for Beam out.
+
+    `--labels` are the job's as a YAML list, and Dataflow's own, of the job as a resource, as `key=value`.
+    """
+    parser = argparse.ArgumentParser()
+    for parameter in parameters():
+        action = "append" if parameter["name"] == "labels" else "store"
+        parser.add_argument(f"--{parameter['name']}", required=not parameter["isOptional"], action=action)
+    given, beam_args = parser.parse_known_args(arguments)
+    labels = given.labels or []
+    given.labels = next((value for value in labels if value.startswith("[")), None)
+    return given, [*beam_args, *(f"--labels={value}" for value in labels if not value.startswith("["))]
+
+
+def read_job(given: argparse.Namespace) -> Job:
+    """The template's parameters in, the job out.
 
     Raises:
         JobError: with every problem found.
     """
-    parser = argparse.ArgumentParser()
-    for parameter in parameters():
-        parser.add_argument(f"--{parameter['name']}", required=not parameter["isOptional"])
-    given, beam_args = parser.parse_known_args(arguments)
-    with FileSystems.open(given.job) as file:
+    with as_problem("--job", given.job), open_reading(given.job) as file:
         text = file.read().decode()
-    values = {name: value for name, value in vars(given).items() if value is not None and name != "job"}
+    own = {"job", "summary"}
+    values = {name: value for name, value in vars(given).items() if value is not None and name not in own}
     overrides = [f"{job_key(name)}={value}" for name, value in values.items()]
-    return parse_job(document_of(text, given.job, overrides), Path("/") / given.job.rpartition("/")[2]), beam_args
+    return parse_job(document_of(text, given.job, overrides), Path("/") / given.job.rpartition("/")[2])
 
 
 def main() -> None:
-    """Starts the job on Dataflow."""
-    from runners.local import run_job
+    """Runs the job on Dataflow, or on Beam's runner of `--runner`; exit codes are those of `classer`."""
+    from runners.options import RUNNERS
+    from runners.running import finish
+    from runners.summary import reported
 
-    job, beam_args = read_job(sys.argv[1:])
-    run_job(job, Path("/"), "dataflow", beam_args)
+    given, beam_args = read_arguments(sys.argv[1:])
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--runner", default="dataflow")
+    asked, beam_args = parser.parse_known_args(beam_args)
+    names = {"DirectRunner": "local"} | {beam: name for name, (beam, _) in RUNNERS.items()}
+    try:
+        with reported(given.summary, given.job) as report:
+            report.summary = finish(
+                lambda: read_job(given), Path("/"), names.get(asked.runner, asked.runner), beam_args
+            )
+    except typer.Exit as stopped:
+        sys.exit(stopped.exit_code)
 
 
 if __name__ == "__main__":

@@ -34,7 +34,7 @@ TICKETS = Path(__file__).parents[2] / "configs" / "data" / "tickets.ndjson"
 LABELS = ["billing", "technical", "sales"]
 FAST_P95_MS, STANDARD_P95_MS = 200.0, 1_000.0
 FAST_SHARE = 0.5
-RATES = (50, 100, 200, 300, 400, 500, 600, 700, 800, 1_000, 1_200)
+RATES = (50, 75, 100, 150, 200, 300, 400, 600, 800)
 MESSAGES, KILLS = 20_000, 10
 
 
@@ -86,7 +86,7 @@ class Bench:
         """Publishes at a steady rate, and says how many."""
         producer = self.producer()
         chance = random.Random(0)
-        start, total = time.time(), int(per_second * seconds)
+        start, total = time.time(), round(per_second * seconds)
         for number in range(total):
             time.sleep(max(0.0, start + number / per_second - time.time()))
             priority = "fast" if chance.random() < FAST_SHARE else "standard"
@@ -219,7 +219,7 @@ def kills(bench: Bench) -> None:
     topic, _ = bench.topics()
     out = bench.folder / "out"
     job = bench.job(topic, {"path": str(out), "file_seconds": 2}, stop_when_idle=10)
-    publisher = threading.Thread(target=bench.publish, args=(topic, 100, MESSAGES / 100))
+    publisher = threading.Thread(target=bench.publish, args=(topic, 130, MESSAGES / 130))
     publisher.start()
     chance = random.Random(0)
     for number in range(KILLS):

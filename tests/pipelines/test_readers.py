@@ -15,7 +15,7 @@ from pipelines.chunks import SourceChunk
 from pipelines.readers import Columns, Part, Reader
 from pipelines.readers.csv import CsvReader
 from pipelines.readers.ndjson import NdjsonReader
-from pipelines.readers.parquet import ParquetReader
+from pipelines.readers.parquet import SMALL_BYTES, ParquetReader
 from pipelines.storage import open_file
 
 TEXT = Columns({"text": "text"}, pa.schema([("text", pa.string())]))
@@ -152,10 +152,12 @@ def parquet() -> bytes:
     return sink.getvalue()
 
 
-def test_parquet_parts_cover_every_row_once(parquet: bytes) -> None:
+def test_parquet_parts_cover_every_row_once(parquet: bytes, tmp_path: Path) -> None:
     reader = ParquetReader()
     columns = Columns({"text": "text"}, reader.schema(io.BytesIO(parquet)))
-    parts = reader.parts(io.BytesIO(parquet), len(parquet))
+    (tmp_path / "f").write_bytes(parquet)
+    assert len(reader.parts(str(tmp_path / "none"), len(parquet))) == 1  # a small file is not opened
+    parts = reader.parts(str(tmp_path / "f"), SMALL_BYTES + 1)
     assert len(parts) == 2
     chunks = [chunk for part in parts for chunk in read(reader, parquet, columns, part)]
     assert texts(chunks) == [f"text {n}" for n in range(100)]

@@ -15,7 +15,7 @@ import pyarrow.dataset as ds
 import pytest
 
 import pipelines.graph
-import runners.local
+import runners.launch_checks
 from classer_core import Classifier, JobError
 from classer_core.saved import ClassifierStore
 from pipelines.job import parse_job
@@ -35,7 +35,7 @@ IDLE = {"stop_when_idle": "1s"}
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Server:
     """The queue that all jobs of a test read, whatever they name."""
-    for module in (pipelines.graph, runners.local):
+    for module in (pipelines.graph, runners.launch_checks):
         monkeypatch.setattr(module, "queue_settings", lambda job, folder: MemoryQueueSettings("graph"))
     return Server("graph")
 

@@ -13,6 +13,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from classer_core.errors import AnotherRunError
+from pipelines.lease import held
 from pipelines.write import PublishFiles, WriteRows
 from runners.options import LOCAL_RUNNER
 
@@ -107,3 +109,22 @@ def test_a_killed_job_leaves_the_last_output_whole(tmp_path: Path) -> None:
     assert pq.read_table(tmp_path).column("id").to_pylist() == ["old"]
     write(tmp_path, [batch("newest")], "third")
     assert names(tmp_path) == ["_SUCCESS", "part-00000-of-00001-third.parquet"]
+
+
+def test_a_run_that_lost_its_folder_publishes_nothing(tmp_path: Path) -> None:
+    """It was given up for dead, and another run holds the folder now."""
+    write(tmp_path, [batch("old")], "first")
+    with held([str(tmp_path)], "second"), pytest.raises(AnotherRunError, match="run second"):
+        write(tmp_path, [batch("late")], "lost")
+    assert pq.read_table(tmp_path).column("id").to_pylist() == ["old"]
+    assert (tmp_path / "_SUCCESS").read_text() == "first"
+    with held([str(tmp_path)], "third"):
+        write(tmp_path, [batch("new")], "third")
+    assert names(tmp_path) == ["_SUCCESS", "part-00000-of-00001-third.parquet"]
+
+
+def test_a_folders_name_is_no_pattern(tmp_path: Path) -> None:
+    folder = tmp_path / "out[1]"
+    write(folder, [batch("old")], "first")
+    write(folder, [batch("new")], "second")
+    assert names(folder) == ["_SUCCESS", "part-00000-of-00001-second.parquet"]

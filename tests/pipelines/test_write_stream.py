@@ -13,6 +13,7 @@ import pyarrow.dataset as ds
 import pytest
 from apache_beam.utils.timestamp import Timestamp
 
+from classer_core import storage
 from pipelines import published, write_stream
 from pipelines.published import PublishedIds, digest_of
 from pipelines.write_stream import WritePartitions, partition_of
@@ -107,13 +108,13 @@ def test_killed_while_publishing_each_row_is_there_once(tmp_path: Path, monkeypa
     writer = Writer(tmp_path / "out").write("ab").write("cd", NOON + timedelta(hours=1))
     asked = []
 
-    def publish(source: str, target: str) -> None:
-        asked.append(target)
+    def second_fails(moves: list[tuple[str, str]]) -> None:
+        asked.append(moves)
         if len(asked) == 2:
             raise OSError("disk full")
-        os.rename(source, target)  # noqa: PTH104
+        storage.move(moves)
 
-    monkeypatch.setattr(write_stream, "publish", publish)
+    monkeypatch.setattr(write_stream, "move", second_fails)
     with pytest.raises(OSError, match="disk full"):
         writer.fn.finish_bundle()
     writer.fn.start_bundle()

@@ -54,6 +54,7 @@ def test_too_many_failures_exit_3_with_all_rows_written(folder: Path) -> None:
     ("args", "message"),
     [
         (["--set", "model=/no/such/model"], "model '/no/such/model' can't be loaded"),
+        (["--set", "output.path=job.yaml/rows"], "has a file where a folder should be"),
         (["--set", "source.columns.text=nope"], "source.columns.text = nope: is no column of the source"),
         (["--runner", "NoSuchRunner"], "--runner = 'NoSuchRunner': Unexpected pipeline runner"),
         (["--set", "labels=[a, a]"], "Labels must be unique"),
@@ -67,9 +68,13 @@ def test_a_wrong_job_exits_2(folder: Path, args: list[str], message: str) -> Non
 
 
 def test_anything_else_exits_1(folder: Path) -> None:
-    (folder / "blocked").write_text("a file where a folder should be")
-    done = classer("run", str(folder / "job.yaml"), "--set", "output.path=blocked/rows")
+    """No more than 600 bytes fit into a file: a disk that is full at the end."""
+    limited = ["prlimit", "--fsize=600", BIN, "run", str(folder / "job.yaml")]
+    done = subprocess.run(limited, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 1
+    assert "File too large" in done.stderr
+    assert not (folder / "out" / "_SUCCESS").exists()
+    assert not (folder / "out" / "_running").exists()
 
 
 def test_check_lists_every_problem(tmp_path: Path) -> None:

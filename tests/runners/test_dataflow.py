@@ -1,10 +1,16 @@
-"""The complete graph of a job as Dataflow would get it, built without an account."""
+"""The complete graph of a job as Dataflow would get it, built without an account; and a template's launch."""
 
+import json
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from classer_core.storage import open_reading, write_whole
+from tests.object_stores import reachable
+from tests.servers.storage import GcsEmulator
 
 ROOT = Path(__file__).parents[2]
 IMAGE = "europe-docker.pkg.dev/project/classer/worker:1"
@@ -28,12 +34,45 @@ def test_dataflow_gets_the_whole_job_and_our_image(tmp_path: Path) -> None:
     assert steps == {"Records", "ClassifyRecords", "Outcomes", "WriteResults", "WriteFailures"}
     assert {"Records/ReadRecords", "Records/FetchContents"} <= {"/".join(line.split("/")[:2]) for line in lines}
     assert [line for line in lines if "BeamML_RunInference" in line]
-    assert {"WriteResults/Publish", "WriteFailures/Publish"} <= set(lines)
+    assert {"WriteResults/Rows/Publish", "WriteFailures/Rows/Publish"} <= set(lines)
 
 
 def test_a_dry_run_runs_nothing(tmp_path: Path) -> None:
     (tmp_path / "a.ndjson").write_text('{"text": "hello"}\n')
     job = tmp_path / "job.yaml"
     job.write_text("source: {format: ndjson, path: a.ndjson}\nlabels: [a, b]\noutput: {path: out}\n")
-    assert "WriteResults/Publish" in dry_run(str(job))
+    assert "WriteResults/Rows/Publish" in dry_run(str(job))
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.integration
+def test_a_template_launch_ends_when_the_job_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the launcher of a flex template asks: the job begins when its file is there, and has no counters yet."""
+    with GcsEmulator() as server, reachable(server, monkeypatch):
+        write_whole(f"{server.bucket}/a.ndjson", b'{"id": "1", "text": "x"}\n')
+        source, output = f"{{format: ndjson, path: {server.bucket}/*.ndjson}}", f"{{path: {server.bucket}/out}}"
+        job = f"source: {source}\nlabels: [a, b]\noutput: {output}\n"
+        write_whole(f"{server.bucket}/job.yaml", job.encode())
+        written = f"{server.bucket}/staging/template_launches/job_object"
+        given = {
+            "job": f"{server.bucket}/job.yaml",
+            "project": "project",
+            "region": "us-central1",
+            "temp_location": f"{server.bucket}/temp",
+            "staging_location": f"{server.bucket}/staging",
+            "template_location": written,
+            "labels": "team=support",
+            "summary": str(tmp_path / "run.json"),
+        }
+        command = [sys.executable, "-m", "runners.dataflow.template", *(f"--{key}={given[key]}" for key in given)]
+        done = subprocess.run(
+            command, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        with open_reading(written) as file:
+            message = json.load(file)
+        with pytest.raises(FileNotFoundError):
+            open_reading(f"{server.bucket}/out/_running")
+    assert message["labels"] == {"team": "support"}
+    assert message["environment"]["sdkPipelineOptions"]["options"]["region"] == "us-central1"
+    assert json.loads((tmp_path / "run.json").read_text())["exit_code"] == 0

@@ -11,7 +11,7 @@ import yaml
 from classer_core import JobError
 from pipelines.job import Job
 from pipelines.sections import FileOutput, FileSource
-from runners.dataflow.template import job_key, parameters, read_job
+from runners.dataflow.template import job_key, parameters, read_arguments, read_job
 
 ROOT = Path(__file__).parents[2]
 KUBERNETES = ROOT / "runners" / "flink" / "kubernetes"
@@ -25,6 +25,7 @@ VALUES = {
     "threshold": "0.25",
     "model": "embedded",
     "max_failure_ratio": "0.1",
+    "summary": "gs://bucket/run.json",
 }
 JOB = "source: {format: ndjson, path: gs://bucket/x.ndjson}\nlabels: [x, y]\noutput: {path: gs://bucket/rows}\n"
 
@@ -63,7 +64,7 @@ def allowed(key: str) -> Any:
 @pytest.mark.parametrize("parameter", parameters(), ids=lambda parameter: parameter["name"])
 def test_every_template_parameter_is_a_key_of_the_job(parameter: dict[str, Any]) -> None:
     assert {"name", "label", "helpText", "isOptional", "paramType"} <= parameter.keys()
-    if parameter["name"] != "job":
+    if parameter["name"] not in ("job", "summary"):
         schema = allowed(job_key(parameter["name"]))
         choices = [choice for part in schema.get("anyOf", [schema]) for choice in part.get("enum", [])]
         assert [option["value"] for option in parameter.get("enumOptions", [])] == choices
@@ -74,23 +75,27 @@ def test_every_template_parameter_is_a_key_of_the_job(parameter: dict[str, Any])
 
 def test_template_parameters_make_a_checked_job(tmp_path: Path) -> None:
     (tmp_path / "job.yaml").write_text(JOB)
-    given = {name: value for name, value in VALUES.items() if name != "job"}
+    others = {name: value for name, value in VALUES.items() if name != "job"}
     arguments = [
         f"--job={tmp_path / 'job.yaml'}",
         "--mode=multi",
-        *(f"--{name}={value}" for name, value in given.items()),
+        *(f"--{name}={value}" for name, value in others.items()),
     ]
-    job, beam_args = read_job([*arguments, "--project=p"])
+    given, beam_args = read_arguments([*arguments, "--project=p", "--labels=airflow-version=v3"])
+    job = read_job(given)
     assert (job.source.path, job.output.path) == (("gs://bucket/in/*.parquet",), "gs://bucket/out")
     assert (job.labels, job.mode, job.threshold, job.max_failure_ratio) == (["a", "b"], "multi", 0.25, 0.1)
-    assert beam_args == ["--project=p"]
+    assert given.summary == "gs://bucket/run.json"
+    assert beam_args == ["--project=p", "--labels=airflow-version=v3"]
     with pytest.raises(JobError, match="threshold = 7"):
-        read_job([f"--job={tmp_path / 'job.yaml'}", "--threshold=7"])
+        read_job(read_arguments([f"--job={tmp_path / 'job.yaml'}", "--threshold=7"])[0])
+    with pytest.raises(JobError, match="is not there"):
+        read_job(read_arguments([f"--job={tmp_path / 'none.yaml'}"])[0])
 
 
 def test_the_image_is_pinned_by_the_lock() -> None:
     """Every package that the image installs has one version, and the SDK's files are of the same Beam."""
-    lock = (ROOT / "requirements.lock").read_text()
+    lock = (ROOT / "requirements-extras.lock").read_text()
     names = [line for line in lock.splitlines() if line and not line.startswith((" ", "#"))]
     assert all("==" in line for line in names)
     [beam_version] = re.findall(r"^apache-beam(?:\[\w+\])?==(\S+)", lock, re.MULTILINE)

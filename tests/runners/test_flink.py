@@ -67,6 +67,7 @@ def job_in(folder: Path, source: Path) -> Job:
         "source": {"format": "ndjson", "path": f"{source}/*.ndjson"},
         "labels": LABELS,
         "output": {"path": "out"},
+        "cache": "none",  # what is made once for all tests would else be kept in the user's own cache
     }
     return parse_job(document, folder / "job.yaml")
 

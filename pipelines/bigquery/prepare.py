@@ -1,0 +1,110 @@
+"""The launch step of tables: what is wrong with them is said, and what is missing made, before a record is read."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pyarrow as pa
+
+from classer_core.errors import JobError, Problem
+from classer_core.records import FAILURE_SCHEMA
+from pipelines.bigquery.clients import require, rest_client
+from pipelines.bigquery.problems import job_problems, wrong
+from pipelines.bigquery.schema import differences, schema_problems, table_fields, type_of
+from pipelines.bigquery.write import Target
+from pipelines.chunks import output_schema
+from pipelines.job import Job
+from pipelines.readers import Columns
+from pipelines.sections import BigQueryOutput
+
+# What a run that was killed leaves behind; longer than a run takes.
+STAGING_LIFE = timedelta(days=7)
+KEY_TYPES = ("STRING", "INT64", "BOOL", "BYTES", "NUMERIC", "BIGNUMERIC", "DATE", "TIME", "DATETIME", "TIMESTAMP")
+RESULTS_DESCRIPTION = "Rows classified by Classer Pipelines, partitioned by the day of their classification."
+FAILURES_DESCRIPTION = "Records without an answer, written by Classer Pipelines."
+
+
+def prepare_tables(job: Job, columns: Columns, run: str) -> None:
+    """Makes the tables of a job's output and failures, or adds the columns that they lack; and staging tables.
+
+    Raises:
+        JobError: no credentials, project or dataset; a column of another type, or one that no table can have.
+    """
+    if isinstance(job.output, BigQueryOutput):
+        require("output.table")
+        schema = output_schema(columns.passed)
+        if problems := _key_problems(job, job.output, columns, schema):
+            raise JobError(problems)
+        _prepare("output", Target(job.output, schema, run), "classified_at", "label", RESULTS_DESCRIPTION)
+    if isinstance(job.failures_output, BigQueryOutput):
+        require("failures.table")
+        target = Target(job.failures_output, FAILURE_SCHEMA, run)
+        _prepare("failures", target, "attempted_at", "code", FAILURES_DESCRIPTION)
+
+
+def _key_problems(job: Job, output: BigQueryOutput, columns: Columns, schema: pa.Schema) -> list[Problem]:
+    if output.write != "merge":
+        return []
+    problems = []
+    if "id" in output.key and "id" not in columns.fields:
+        column, message = job.source.column_of("id") or "id", "is no column of the source, and rows merge by it"
+        remedy = "Name the column of the key in source.columns.id."
+        problems.append(Problem("source.columns.id", column, message, remedy))
+    fields = {field.name: field for field in table_fields(schema)}
+    for name in output.key:
+        if name not in fields:
+            message, remedy = "is no column of the results", f"They have: {', '.join(fields)}."
+            problems.append(Problem("output.key", name, message, remedy))
+        elif type_of(fields[name]) not in KEY_TYPES or fields[name].mode == "REPEATED":
+            message = f"is {type_of(fields[name])}, which rows can't be found by"
+            problems.append(Problem("output.key", name, message, "Name other columns."))
+    return problems
+
+
+def _prepare(place: str, target: Target, day: str, label: str, description: str) -> None:
+    from google.api_core import exceptions
+    from google.cloud import bigquery
+
+    schema, name = target.row_schema, str(target.table)
+    if problems := schema_problems("passthrough", schema):
+        raise JobError(problems)
+    client = rest_client(target.table.project)
+    with job_problems(f"{place}.table", name):
+        try:
+            table = client.get_table(name)
+        except exceptions.NotFound:
+            client.get_dataset(f"{target.table.project}.{target.table.dataset}")  # says that it is the dataset
+            table = bigquery.Table(name, schema=table_fields(schema))
+            table.description = description
+            table.time_partitioning = bigquery.TimePartitioning(field=day)
+            table.clustering_fields = [label]
+            table = client.create_table(table, exists_ok=True)
+        _evolve(place, client, table, schema)
+        if target.staged != target.table:
+            _make_staging(client, target, client.get_table(name))
+
+
+def _evolve(place: str, client: Any, table: Any, schema: pa.Schema) -> None:
+    from google.cloud.bigquery import SchemaField
+
+    if table.table_type != "TABLE":
+        raise wrong(f"{place}.table", str(table.reference), f"is a {table.table_type}", "Name a table.")
+    new, problems = differences(f"{place}.table", schema, list(table.schema))
+    if problems:
+        raise JobError(problems)
+    if new:
+        # Rows that are there have no value in them.
+        modes = [{**field.to_api_repr(), "mode": field.mode.replace("REQUIRED", "NULLABLE")} for field in new]
+        table.schema = [*table.schema, *map(SchemaField.from_api_repr, modes)]
+        client.update_table(table, ["schema"])
+
+
+def _make_staging(client: Any, target: Target, table: Any) -> None:
+    """The columns that this job writes, as they are in the table."""
+    from google.cloud import bigquery
+
+    wanted = {name.lower() for name in target.row_schema.names}
+    staged = bigquery.Table(str(target.staged), [field for field in table.schema if field.name.lower() in wanted])
+    staged.expires = datetime.now(UTC) + STAGING_LIFE
+    client.create_table(staged, exists_ok=True)

@@ -1,0 +1,70 @@
+"""How far the last finished run came: the newest watermark of its source, as a label of the result table."""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+from pipelines.bigquery.clients import rest_client
+from pipelines.bigquery.names import TableName, quoted
+from pipelines.sections import BigQuerySource
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def label_of(source: BigQuerySource) -> str:
+    """The label's name: one for each source of a result table."""
+    digest = hashlib.sha256(f"{source.table}\n{source.watermark}".encode()).hexdigest()[:12]
+    return f"classer_since_{digest}"
+
+
+def watermark_of(output: TableName, source: BigQuerySource, type_: str) -> Any:
+    """The newest watermark that the last finished run has seen; None without one."""
+    from google.api_core import exceptions
+
+    try:
+        text = rest_client(output.project).get_table(str(output)).labels.get(label_of(source))
+    except exceptions.NotFound:
+        return None
+    return None if text is None else from_label(text, type_)
+
+
+def newest(source: BigQuerySource, since: Any, type_: str) -> Any:
+    """The newest watermark that there is; `since` if there is nothing newer."""
+    from google.cloud import bigquery
+
+    assert source.table is not None and source.watermark is not None
+    name, column = TableName.parse(source.table), quoted(source.watermark)
+    sql, parameters = f"SELECT MAX({column}) AS newest FROM {name.sql}", []
+    if since is not None:
+        sql += f" WHERE {column} >= @since"
+        parameters.append(bigquery.ScalarQueryParameter("since", type_, since))
+    config = bigquery.QueryJobConfig(query_parameters=parameters)
+    [row] = rest_client(name.project).query(sql, job_config=config).result()
+    return since if row.newest is None else row.newest
+
+
+def keep(output: TableName, source: BigQuerySource, until: Any) -> None:
+    """Remembers how far a run came: after its rows are there."""
+    client = rest_client(output.project)
+    table = client.get_table(str(output))
+    table.labels = {**table.labels, label_of(source): to_label(until)}
+    client.update_table(table, ["labels"])
+
+
+def to_label(value: Any) -> str:
+    """A value as a label may be: lower-case letters, digits, hyphens and underscores."""
+    if isinstance(value, datetime):
+        return str((value.replace(tzinfo=value.tzinfo or UTC) - EPOCH) // timedelta(microseconds=1))
+    return value.isoformat() if isinstance(value, date) else str(value)
+
+
+def from_label(text: str, type_: str) -> Any:
+    """The value of a label, of a column's type."""
+    if type_ == "DATE":
+        return date.fromisoformat(text)
+    if type_ == "INT64":
+        return int(text)
+    moment = EPOCH + timedelta(microseconds=int(text))
+    return moment if type_ == "TIMESTAMP" else moment.replace(tzinfo=None)

@@ -1,0 +1,250 @@
+"""WriteTable: batches of rows in, a table that has each of them once out.
+
+Rows go to pending streams of the Storage Write API, one for each bundle, or to files for a load job. They become
+visible when all are there, all at once: a bundle that is tried again leaves a stream, or a file, that nobody names.
+With `write: replace` and `merge` they go to a staging table first, and from there to the table in one statement.
+
+Unbounded: each bundle's stream is committed by itself, after the bundle; again a bundle that failed leaves nothing.
+(A stream that is committed as it goes would: its rows are visible before the bundle is done, and the bundle's second
+try writes them again.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+import apache_beam as beam
+import pyarrow as pa
+from apache_beam.transforms.window import GlobalWindow
+from apache_beam.utils.timestamp import MIN_TIMESTAMP
+from apache_beam.utils.windowed_value import WindowedValue
+
+from classer_core.records import FAILURE_SCHEMA
+from classer_core.storage import join, remove_folder
+from pipelines.bigquery.append import AppendStream, commit
+from pipelines.bigquery.checks import Refusal, RowCheck
+from pipelines.bigquery.clients import rest_client
+from pipelines.bigquery.jobs import run_once
+from pipelines.bigquery.merge import Merge
+from pipelines.bigquery.names import TableName
+from pipelines.bigquery.refused import failures_of, shortened
+from pipelines.bigquery.schema import result_table_schema
+from pipelines.bigquery.watermarks import keep
+from pipelines.sections import BigQueryOutput, BigQuerySource
+from pipelines.write import WriteTemporaryFiles
+
+REFUSED = "refused"
+# Runners that keep what goes over a shuffle until it is processed; on others it is lost with the process, after the
+# source was told that it is done.
+DURABLE_RUNNERS = ("DataflowRunner", "FlinkRunner")
+
+
+class Mark(NamedTuple):
+    """How far the watermark of a source has come."""
+
+    source: BigQuerySource
+    until: Any
+
+
+class Target(NamedTuple):
+    """Where a run's rows go: `table` in the end, `staged` before, if that is another one."""
+
+    output: BigQueryOutput
+    schema: pa.Schema
+    run: str
+
+    @property
+    def table(self) -> TableName:
+        """The output's table."""
+        return TableName.parse(self.output.table)
+
+    @property
+    def staged(self) -> TableName:
+        """The table that rows are written to."""
+        return self.table if self.output.write == "append" else self.table.staging(self.run)
+
+    @property
+    def is_results(self) -> bool:
+        """Whether these are results; else failures."""
+        return self.schema.names != FAILURE_SCHEMA.names
+
+    @property
+    def row_schema(self) -> pa.Schema:
+        """The columns that this run writes."""
+        return result_table_schema(self.schema) if self.is_results else self.schema
+
+    @property
+    def files(self) -> str:
+        """The folder of a load job's files."""
+        return join(self.output.temporary, f"classer-{self.run}-{self.table.table}")
+
+
+class WriteTable(beam.PTransform[Any, Any]):
+    """Writes batches to a table. What comes out are collections of the rows that it does not take.
+
+    Args:
+        output: the table, and how it is written to.
+        schema: of the batches: results, or failures, of which none is refused.
+        run: name of this run.
+        is_stream: whether the rows of each bundle are to be seen when it ends.
+        mark: the watermark that is kept when the rows are there, and whose.
+        postponed: numbers of records that the run left for the next one; the watermark is kept if there are none.
+    """
+
+    def __init__(
+        self,
+        output: BigQueryOutput,
+        schema: pa.Schema,
+        run: str,
+        is_stream: bool = False,
+        mark: Mark | None = None,
+        postponed: Any = None,
+    ) -> None:
+        super().__init__()
+        self._target = Target(output, schema, run)
+        self._is_stream = is_stream
+        self._mark = mark
+        self._postponed = postponed
+
+    def expand(self, batches: Any) -> Any:
+        """Checks and writes bundle by bundle, then commits."""
+        target = self._target
+        checked = batches | "CheckRows" >> beam.ParDo(CheckRows(target)).with_outputs(REFUSED, main="rows")
+        if target.output.method == "load":
+            files = beam.ParDo(WriteTemporaryFiles(target.files, "parquet"))
+            written, refused = checked.rows | "WriteFiles" >> files, (checked[REFUSED],)
+        else:
+            appended = beam.ParDo(AppendRows(target)).with_outputs(REFUSED, main="streams")
+            sent = checked.rows | "AppendRows" >> appended
+            written = sent.streams
+            refused = checked[REFUSED], sent[REFUSED]
+        if self._is_stream:
+            if type(batches.pipeline.runner).__name__ in DURABLE_RUNNERS:
+                written |= "Durable" >> beam.Reshuffle()
+            _ = written | "CommitStream" >> beam.ParDo(CommitStream(target.table))
+            return refused
+        postponed = [] if self._postponed is None else [beam.pvalue.AsList(self._postponed)]
+        once = batches.pipeline | "Once" >> beam.Create([None], reshuffle=False)
+        _ = once | "Commit" >> beam.ParDo(CommitTable(target, self._mark), beam.pvalue.AsList(written), *postponed)
+        return refused
+
+
+class CheckRows(beam.DoFn):
+    """Batches in, the same with the table's types and without the rows that it would refuse out."""
+
+    def __init__(self, target: Target) -> None:
+        self._target = target
+
+    def setup(self) -> None:
+        """The table as it is: once per worker."""
+        target = self._target
+        fields = rest_client(target.staged.project).get_table(str(target.staged)).schema
+        key = target.output.key if target.output.write == "merge" else ()
+        self._check = RowCheck(target.row_schema, fields, key)
+
+    def process(self, batch: pa.RecordBatch) -> Iterable[Any]:
+        """Good rows to the main output, failures to `refused`."""
+        if not batch.num_rows:
+            return
+        if self._target.is_results:
+            now = pa.array([datetime.now(UTC)] * len(batch), self._target.row_schema.field(-1).type)
+            rows = pa.RecordBatch.from_arrays([*batch.columns, now], schema=self._target.row_schema)
+        else:
+            rows = shortened(batch)
+        good, refusals = self._check.check(rows)
+        if refusals:
+            yield beam.pvalue.TaggedOutput(REFUSED, _refused(self._target, rows, refusals))
+        if good.num_rows:
+            yield good
+
+
+class AppendRows(beam.DoFn):
+    """Checked batches in, the name of the bundle's finalized stream out. Rows that BigQuery refuses are `refused`."""
+
+    def __init__(self, target: Target) -> None:
+        self._target = target
+
+    def start_bundle(self) -> None:
+        """No stream before there are rows."""
+        self._stream: AppendStream | None = None
+
+    def process(self, batch: pa.RecordBatch) -> Iterable[Any]:
+        """Appends to the bundle's stream."""
+        if self._stream is None:
+            self._stream = AppendStream(self._target.staged, batch.schema)
+        if refusals := self._stream.append(batch):
+            yield beam.pvalue.TaggedOutput(REFUSED, _refused(self._target, batch, refusals))
+
+    def finish_bundle(self) -> Iterable[WindowedValue]:
+        """Only finalized streams are named."""
+        if self._stream is not None and self._stream.finalize():
+            yield WindowedValue(self._stream.name, MIN_TIMESTAMP, (GlobalWindow(),))
+
+
+class CommitStream(beam.DoFn):
+    """Names of finalized streams in; their rows are in the table then."""
+
+    def __init__(self, table: TableName) -> None:
+        self._table = table
+
+    def process(self, stream: str) -> None:
+        """Safe to be tried again."""
+        commit(self._table, [stream])
+
+
+class CommitTable(beam.DoFn):
+    """All streams, or files, of a run become the table's rows, at once. Safe to be tried again."""
+
+    def __init__(self, target: Target, mark: Mark | None) -> None:
+        self._target = target
+        self._mark = mark
+
+    def process(self, _: None, written: list[str], postponed: Iterable[int] = ()) -> None:
+        """Rows first, what is known of them then."""
+        target, output = self._target, self._target.output
+        merge = None if output.write == "append" else Merge(target.table, target.staged, target.row_schema.names)
+        if merge is None or not merge.is_done():
+            if output.method == "load":
+                load_files(target, written)
+            else:
+                commit(target.staged, written)
+            if merge is not None and not written and output.write == "merge":
+                merge.drop()
+            elif merge is not None:
+                order = self._mark.source.watermark if self._mark else None
+                merge.run(output.key if output.write == "merge" else (), order)
+        else:
+            merge.drop()
+        if self._mark is not None and self._mark.until is not None and not sum(postponed):
+            keep(target.table, self._mark.source, self._mark.until)
+
+
+def load_files(target: Target, files: list[str]) -> None:
+    """One load job takes all files, and all their rows or none."""
+    from google.cloud import bigquery
+
+    if not files:
+        return
+    client = rest_client(target.table.project)
+    lists = bigquery.ParquetOptions()
+    lists.enable_list_inference = True
+    config = bigquery.LoadJobConfig(
+        source_format=bigquery.SourceFormat.PARQUET, write_disposition="WRITE_APPEND", parquet_options=lists
+    )
+    location = client.get_table(str(target.staged)).location
+
+    def start(job_id: str) -> Any:
+        table = str(target.staged)
+        return client.load_table_from_uri(sorted(files), table, job_id=job_id, location=location, job_config=config)
+
+    run_once(client, f"classer_load_{target.run}_{target.table.digest}", location, start)
+    remove_folder(target.files)
+
+
+def _refused(target: Target, rows: pa.RecordBatch, refusals: list[Refusal]) -> pa.RecordBatch:
+    if not target.is_results:
+        first = refusals[0]
+        raise ValueError(f"{target.table} does not take a failure: column {first.column}: {first.reason}")
+    return failures_of(rows, refusals)

@@ -1,0 +1,94 @@
+"""TakeBudget: how much of a job one run does. What is left is for the next one."""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections.abc import Iterable
+from typing import Any
+
+import apache_beam as beam
+import pyarrow.compute as pc
+from apache_beam.metrics import Metrics
+
+from pipelines.chunks import Chunk, ClassifiedChunk
+from pipelines.classify import NAMESPACE
+
+POSTPONED = "postponed"
+_lock = threading.Lock()
+_budgets: weakref.WeakValueDictionary[str, Budget] = weakref.WeakValueDictionary()
+
+
+class Budget:
+    """Records and tokens that a run may still take: one for all steps of a process, in which the whole run is.
+
+    Args:
+        max_rows: records that are classified.
+        max_tokens: what models read; the chunk that reaches it is the last.
+    """
+
+    def __init__(self, max_rows: int | None, max_tokens: int | None) -> None:
+        self._rows = max_rows
+        self._tokens = max_tokens
+        self._lock = threading.Lock()
+
+    def take(self, rows: int) -> int:
+        """How many of these records may be classified."""
+        with self._lock:
+            if self._tokens is not None and self._tokens <= 0:
+                return 0
+            if self._rows is None:
+                return rows
+            taken = min(rows, self._rows)
+            self._rows -= taken
+            return taken
+
+    def spend(self, tokens: int) -> None:
+        """Takes what was read off."""
+        with self._lock:
+            if self._tokens is not None:
+                self._tokens -= tokens
+
+
+def shared_budget(run: str, max_rows: int | None, max_tokens: int | None) -> Budget:
+    """The budget of a run in this process, as long as anybody uses it."""
+    with _lock:
+        budget = _budgets.get(run)
+        if budget is None:
+            budget = _budgets[run] = Budget(max_rows, max_tokens)
+        return budget
+
+
+class _Budgeted(beam.DoFn):
+    def __init__(self, run: str, max_rows: int | None, max_tokens: int | None) -> None:
+        self._given = (run, max_rows, max_tokens)
+
+    def setup(self) -> None:
+        """Once per worker."""
+        self._budget = shared_budget(*self._given)
+
+
+class TakeBudget(_Budgeted):
+    """Chunks in, those that the run may classify out; to `postponed` the number of records that it may not."""
+
+    def process(self, chunk: Chunk) -> Iterable[Any]:
+        """Failures of before go on in any case."""
+        taken = self._budget.take(len(chunk))
+        if taken < len(chunk):
+            left = len(chunk) - taken
+            Metrics.counter(NAMESPACE, "postponed").inc(left)
+            yield beam.pvalue.TaggedOutput(POSTPONED, left)
+            chunk = chunk.part(0, taken)
+        if len(chunk) or chunk.failures:
+            yield chunk
+
+
+class SpendBudget(_Budgeted):
+    """Classified chunks in, the same out: what was read for them is taken off."""
+
+    def process(self, chunk: ClassifiedChunk) -> Iterable[ClassifiedChunk]:
+        """Cached answers cost nothing."""
+        results = chunk.results
+        read = results.filter(pc.invert(results.column("cached")))
+        self._budget.spend(pc.sum(read.column("tokens")).as_py() or 0)
+        yield chunk

@@ -1,0 +1,46 @@
+"""Arrow batches of a source: columns pass through untouched, only those of request fields become Python values."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pyarrow as pa
+
+from classer_core.errors import FailureCode, RecordError
+from classer_core.records import Failure
+from pipelines.chunks import SourceChunk, record_json, row_values
+from pipelines.readers import Columns
+
+
+def chunk_of(batch: pa.RecordBatch, columns: Columns, positions: list[str]) -> SourceChunk:
+    """A batch of a source in, the same with Python values of its request fields out; `positions` has one per row."""
+    present = set(batch.schema.names)
+    passed = [
+        batch.column(item.name).cast(item.type) if item.name in present else pa.nulls(len(batch), item.type)
+        for item in columns.passed
+    ]
+    rows = pa.RecordBatch.from_arrays(passed, schema=columns.passed)
+    used = {field: column for field, column in columns.fields.items() if column in present}
+    try:
+        fields = {field: batch.column(column).to_pylist() for field, column in used.items()}
+    except UnicodeDecodeError:
+        return _without_invalid_text(batch, rows, used, positions)
+    return SourceChunk(positions, fields, rows)
+
+
+def _without_invalid_text(
+    batch: pa.RecordBatch, rows: pa.RecordBatch, used: dict[str, str], positions: list[str]
+) -> SourceChunk:
+    """Rows whose strings are not UTF-8 become failures; the others stay."""
+    good: list[int] = []
+    values: list[dict[str, Any]] = []
+    failures = []
+    for row, position in enumerate(positions):
+        try:
+            values.append({field: batch.column(column)[row].as_py() for field, column in used.items()})
+            good.append(row)
+        except UnicodeDecodeError as error:
+            failed = RecordError(FailureCode.ROW_NOT_UTF8, f"{position} has a string that is not UTF-8: {error}")
+            failures.append(Failure.of(failed, position, "read", record_json(row_values(batch, row))))
+    fields = {field: [row[field] for row in values] for field in used}
+    return SourceChunk([positions[row] for row in good], fields, rows.take(pa.array(good, pa.int32())), failures)

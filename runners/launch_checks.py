@@ -1,0 +1,102 @@
+"""What a job writes to, tried before a record is read; what it reads is tried by `source_columns`."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from classer_core.errors import JobError, Problem
+from classer_core.fetching.rules import redacted
+from classer_core.storage import is_url, join, list_folder, remove, write_whole
+from classer_core.storage_errors import as_problem
+from pipelines.bigquery.prepare import prepare_tables
+from pipelines.job import Job
+from pipelines.lease import check_free
+from pipelines.queues.settings import queue_settings
+from pipelines.queues.topics import check_topics
+from pipelines.readers import Columns
+from pipelines.sections import FileOutput, FileSource
+from pipelines.storage import is_match
+
+
+def folders_of(job: Job) -> dict[str, str]:
+    """Key of the job -> folder that it writes."""
+    outputs = {"output.path": job.output, "failures": job.failures_output}
+    return {place: output.path for place, output in outputs.items() if isinstance(output, FileOutput)}
+
+
+def exclusive_folders(job: Job) -> list[str]:
+    """Folders that one run at a time writes: it replaces what is there. Those of streams only grow."""
+    return [] if job.source.is_stream else list(folders_of(job).values())
+
+
+def check_budget(job: Job, runner: str, at_once: int) -> None:
+    """What a run has spent is known in one process.
+
+    Raises:
+        JobError: there would be several.
+    """
+    for name in ("max_rows", "max_tokens"):
+        if (value := getattr(job, name)) is not None and (runner != "local" or at_once > 1):
+            message, remedy = "is counted by runs in one process", "Run it on `local`, or LIMIT a query of the source."
+            raise JobError([Problem(name, str(value), message, remedy)])
+
+
+def check_places(job: Job, columns: Columns, run: str, folder: str) -> None:
+    """Tries whatever a job reads from and writes to; tables are made.
+
+    Raises:
+        JobError: with the problems found.
+        AnotherRunError: another run writes the same folder.
+    """
+    check_folders(job, run)
+    prepare_tables(job, columns, run)
+    if job.source.is_stream:
+        queue_settings(job, folder).check()
+    check_topics(job)
+
+
+def check_folders(job: Job, run: str) -> None:
+    """Makes, lists and deletes a file in each folder that a job writes.
+
+    Raises:
+        JobError: with every problem found.
+        AnotherRunError: another run holds one of them.
+    """
+    problems = [problem for folder in folders_of(job).values() for problem in _own_output(job, folder)]
+    if problems:
+        raise JobError(problems)
+    for place, folder in folders_of(job).items():
+        try:
+            with as_problem(place, folder):
+                _try(folder, run)
+                if folder in exclusive_folders(job):
+                    check_free(folder)
+        except JobError as error:
+            problems += error.problems
+    if problems:
+        raise JobError(problems)
+
+
+def _try(folder: str, run: str) -> None:
+    if is_url(folder):
+        list_folder(folder)
+        trial = join(folder, "_temporary", run, "trial")
+        write_whole(trial, b"")
+        remove([trial])
+        return
+    there = next(path for path in (Path(folder), *Path(folder).parents) if path.exists())
+    with tempfile.TemporaryFile(dir=there):  # without a name where that can be: nobody sees it
+        list_folder(folder)
+
+
+def _own_output(job: Job, folder: str) -> Iterator[Problem]:
+    """What a job has written must not be among what it reads; local files are looked at when it is checked."""
+    if not isinstance(job.source, FileSource) or not is_url(folder):
+        return
+    written = join(folder, f"part-00000-of-00001-run.{job.output.format}")
+    for pattern in job.source.path:
+        if is_match(pattern, written):
+            message = f"matches files of the job's own output {redacted(folder)}"
+            yield Problem("source.path", redacted(pattern), message, "Write to another folder.")

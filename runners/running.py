@@ -1,0 +1,87 @@
+"""A run from its job to its exit code: what `classer run` and the template for Dataflow and Airflow do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import typer
+from rich.table import Table
+
+from classer_core.errors import AnotherRunError, JobError, ModelLoadError, TooManyFailuresError
+from pipelines.job import Job
+from runners.console import EXIT_WRONG_JOB, err, out, stop_wrong_job
+from runners.local import run_job
+from runners.summary import RunSummary
+
+EXIT_TOO_MANY_FAILURES = 3
+EXIT_ANOTHER_RUN = 5
+
+
+def finish(
+    load: Callable[[], Job], folder: Path, runner: str, beam_args: Sequence[str], preview: int = 0
+) -> RunSummary | None:
+    """Runs a job and shows what it did; None where the runner only took it, to begin later.
+
+    Raises:
+        typer.Exit: with the exit code of what went wrong, which is its cause.
+    """
+    try:
+        job = load()
+        summary = run_job(job, folder, runner, beam_args, err)
+    except JobError as error:
+        stop_wrong_job(error)
+    except AnotherRunError as error:
+        err.print(str(error), style="red", markup=False, soft_wrap=True)
+        raise typer.Exit(EXIT_ANOTHER_RUN) from error
+    except ModelLoadError as error:
+        err.print(str(error), style="red", markup=False)
+        raise typer.Exit(EXIT_WRONG_JOB) from error
+    except TooManyFailuresError as error:
+        _show(job, error.summary, preview)
+        err.print(str(error), style="red", markup=False)
+        raise typer.Exit(EXIT_TOO_MANY_FAILURES) from error
+    if summary is not None:
+        _show(job, summary, preview)
+    return summary
+
+
+def _show(job: Job, summary: RunSummary, preview: int) -> None:
+    if preview:
+        from runners.preview import preview as first_rows
+
+        out.print(first_rows(job, preview))
+        out.print()
+    _show_summary(summary)
+
+
+def _show_summary(summary: RunSummary) -> None:
+    table = Table(show_header=False, box=None, pad_edge=False)
+    table.add_column(justify="left")
+    table.add_column(justify="right")
+    rate = summary.records / max(summary.seconds, 1e-9)
+    table.add_row("records", f"{summary.records:,}")
+    table.add_row("results", f"{summary.results:,}")
+    if summary.abstained:
+        table.add_row("of them abstained", f"{summary.abstained:,}")
+    if summary.cached:
+        table.add_row("of them cached", f"{summary.cached:,}")
+    if summary.duplicates:
+        table.add_row("of them there already", f"{summary.duplicates:,}")
+    if summary.current:
+        table.add_row("in the table already", f"{summary.current:,}")
+    if summary.postponed:
+        table.add_row("left for the next run", f"{summary.postponed:,}")
+    if summary.cache_errors:
+        table.add_row("errors of the cache", f"{summary.cache_errors:,}")
+    for code, count in summary.failures.items():
+        table.add_row(f"failed: {code}", f"{count:,}")
+    table.add_row("tokens read", f"{summary.tokens:,}")
+    if summary.chunk_records:
+        table.add_row("records a chunk (mean)", f"{summary.chunk_records.mean:,.0f}")
+    table.add_row("seconds", f"{summary.seconds:,.1f} ({rate:,.0f} records/s)")
+    table.add_row("of them in the model", f"{summary.model_ms / 1000:,.1f}")
+    out.print(table)
+    out.print(f"results   {summary.output}", markup=False, highlight=False, soft_wrap=True)
+    if summary.failures:
+        out.print(f"failures  {summary.failures_path}", markup=False, highlight=False, soft_wrap=True)

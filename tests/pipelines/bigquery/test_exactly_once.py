@@ -1,0 +1,150 @@
+"""Each row once: bundles and commits that are tried again, and runs that fail half-way."""
+
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from classer_core import Engine
+from pipelines.bigquery.append import AppendStream, commit
+from pipelines.bigquery.names import TableName
+from pipelines.bigquery.prepare import prepare_tables
+from pipelines.bigquery.write import AppendRows, CheckRows, CommitTable, Target, load_files
+from pipelines.chunks import output_schema
+from pipelines.readers import Columns
+from pipelines.sections import BigQueryOutput
+from pipelines.write import WriteTemporaryFiles
+from runners.local import run_name
+from tests.fakes import FakeModel
+from tests.pipelines.bigquery.test_refused import PASSED, ROWS, result_batches
+from tests.pipelines.bigquery.test_tables import staging_tables
+from tests.pipelines.bigquery.warehouse import Warehouse, column, string
+
+pytestmark = pytest.mark.integration
+SCHEMA = pa.schema([("id", pa.string()), ("number", pa.int64())])
+
+
+def batch(first: int, count: int) -> pa.RecordBatch:
+    numbers = range(first, first + count)
+    return pa.RecordBatch.from_pydict({"id": [str(n) for n in numbers], "number": list(numbers)}, schema=SCHEMA)
+
+
+def create(warehouse: Warehouse) -> TableName:
+    warehouse.create("rows", string("id"), column("number", "INT64"))
+    return TableName.parse(warehouse.name("rows"))
+
+
+def numbers(warehouse: Warehouse) -> list[int]:
+    return [row["number"] for row in warehouse.rows("rows", "number")]
+
+
+def bundle(target: Target, *batches: pa.RecordBatch, fails: bool = False) -> list[str]:
+    """What a runner does with one bundle; one that fails is given up after its rows were sent."""
+    step = AppendRows(target)
+    step.start_bundle()
+    refused = [item for rows in batches for item in step.process(rows)]
+    assert refused == []
+    return [] if fails else [item.value for item in step.finish_bundle()]
+
+
+def test_a_bundle_that_is_tried_again_leaves_nothing_behind(warehouse: Warehouse) -> None:
+    create(warehouse)
+    target = Target(BigQueryOutput(format="bigquery", table=warehouse.name("rows")), SCHEMA, "run")
+    assert bundle(target, batch(0, 10), batch(10, 5), fails=True) == []
+    names = bundle(target, batch(0, 10), batch(10, 5)) + bundle(target, batch(15, 5)) + bundle(target)
+    assert len(names) == 2
+    assert numbers(warehouse) == []  # nothing is there before everything is
+    for _ in range(2):  # the commit, too, may be tried again
+        CommitTable(target, None).process(None, names)
+        assert numbers(warehouse) == list(range(20))
+
+
+def test_a_request_whose_answer_was_lost_is_sent_again(warehouse: Warehouse) -> None:
+    table = create(warehouse)
+    stream = AppendStream(table, SCHEMA)
+    stream.append(batch(0, 10))
+    connection, exchange = stream._connection, stream._connection.exchange
+
+    def loses_the_answer(*args: Any) -> Any:
+        exchange(*args)
+        connection.exchange = exchange
+        from google.api_core.exceptions import ServiceUnavailable
+
+        error = ServiceUnavailable("connection reset")
+        import grpc
+
+        error.grpc_status_code = grpc.StatusCode.UNAVAILABLE
+        raise error
+
+    connection.exchange = loses_the_answer
+    stream.append(batch(10, 10))
+    stream.append(batch(20, 10))
+    assert stream.finalize() == 30
+    commit(table, [stream.name])
+    assert numbers(warehouse) == list(range(30))
+
+
+def test_a_stream_that_does_not_exist_is_an_error(warehouse: Warehouse) -> None:
+    table = create(warehouse)
+    stream = AppendStream(table, SCHEMA)
+    stream.append(batch(0, 3))
+    stream.finalize()
+    with pytest.raises(RuntimeError, match="did not commit 2 streams"):
+        commit(table, [stream.name, f"{table.path}/streams/unknown"])
+
+
+@pytest.mark.parametrize("method", ["storage", "load"])
+@pytest.mark.parametrize("write", ["append", "replace", "merge"])
+def test_a_commit_may_be_tried_again_wherever_it_was(
+    tmp_path: Path, warehouse: Warehouse, write: str, method: str
+) -> None:
+    """The worker is lost after the rows are in the staging table, and after everything was done."""
+    load = {"method": method, "temporary": f"{warehouse.bucket}/temporary"} if method == "load" else {}
+    job = warehouse.job(tmp_path, {"table": warehouse.name("tickets")}, {"write": write, **load})
+    run = run_name()
+    prepare_tables(job, Columns({"id": "id", "text": "text"}, PASSED), run)
+    target = Target(job.output, output_schema(PASSED), run)
+    check = CheckRows(target)
+    check.setup()
+    batches = [rows for batch in result_batches() for rows in check.process(batch)]
+    assert sum(len(rows) for rows in batches) == ROWS
+    if method == "load":
+        writer = WriteTemporaryFiles(target.files, "parquet")
+        writer.start_bundle()
+        assert [item for rows in batches for item in writer.process(rows)] == []
+        written = [item.value for item in writer.finish_bundle()]
+        load_files(target, written)
+    else:
+        written = bundle(target, *batches)
+        commit(target.staged, written)
+    for _ in range(2):
+        CommitTable(target, None).process(None, written)
+        assert [row["id"] for row in warehouse.rows("results")] == [f"{number:04}" for number in range(ROWS)]
+    assert target.staged.table not in staging_tables(warehouse)
+
+
+class FailingModel(FakeModel):
+    """Breaks down, not for one record alone."""
+
+    def score(self, texts: Any, classifiers: Any) -> Any:
+        if any("breakdown" in part for parts in texts for part in parts):
+            raise MemoryError("out of memory")
+        return super().score(texts, classifiers)
+
+
+def load_failing() -> Engine:
+    return Engine(FailingModel())
+
+
+def test_a_run_that_fails_half_way_leaves_the_table_as_it_was(tmp_path: Path, warehouse: Warehouse) -> None:
+    warehouse.create("tickets", string("id"), string("text"))
+    rows = [{"id": f"{n:05}", "text": f"sales {n}" if n < 9_000 else "breakdown"} for n in range(9_001)]
+    warehouse.fill("tickets", pa.Table.from_pylist(rows))
+    job = warehouse.job(tmp_path, {"table": warehouse.name("tickets")}, {}, cache="none")
+    with pytest.raises(Exception, match="out of memory"):
+        warehouse.run(tmp_path, job, load_failing)
+    assert warehouse.rows("results") == []
+    warehouse.query("DELETE FROM `$.tickets` WHERE text = 'breakdown'")
+    warehouse.run(tmp_path, job, load_failing)
+    assert len(warehouse.rows("results")) == 9_000

@@ -1,0 +1,104 @@
+"""Two runs of one job: at once, after a kill, and on Beam's own terms; each in a process of its own."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from pipelines.lease import held
+
+ROOT = Path(__file__).parents[2]
+JOB = "source: {format: ndjson, path: in.ndjson}\nlabels: [a, b]\noutput: {path: out}\ncache: none\n"
+ROWS = 30_000
+RUN = """
+    import sys
+    from pathlib import Path
+    from pipelines.job import load_job
+    from runners.local import run_job
+    from tests.runners import slow
+
+    slow.CHUNK_SECONDS = float(sys.argv[2])
+    job = Path(sys.argv[1])
+    print(run_job(load_job(job), job.parent, load=slow.load).results)
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "job.yaml").write_text(JOB)
+    (tmp_path / "in.ndjson").write_text("".join(f'{{"id": {n}, "text": "a {n}"}}\n' for n in range(ROWS)))
+    return tmp_path
+
+
+def start(folder: Path, chunk_seconds: float = 0) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(RUN), str(folder / "job.yaml"), str(chunk_seconds)],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def wait_until_it_writes(folder: Path, process: subprocess.Popen[str]) -> None:
+    deadline = time.monotonic() + 60
+    while not (folder / "out" / "_running").exists() and time.monotonic() < deadline:
+        assert process.poll() is None, process.communicate()[1]
+        time.sleep(0.05)
+
+
+def all_rows_are_there(folder: Path) -> bool:
+    ids = pq.read_table(folder / "out").column("id").to_pylist()
+    return len(ids) == len(set(ids)) == ROWS and not list((folder / "out").glob("_running*"))
+
+
+def test_a_second_run_is_refused_and_the_first_one_is_whole(folder: Path) -> None:
+    first = start(folder, 0.2)
+    wait_until_it_writes(folder, first)
+    second = start(folder)
+    _, refusal = second.communicate(timeout=120)
+    said, errors = first.communicate(timeout=120)
+    assert second.returncode != 0
+    assert "is being written by run" in refusal and f"process {first.pid}" in refusal
+    assert (first.returncode, said) == (0, f"{ROWS}\n"), errors
+    assert all_rows_are_there(folder)
+
+
+def test_a_killed_run_is_run_again_at_once(folder: Path) -> None:
+    killed = start(folder, 1)
+    wait_until_it_writes(folder, killed)
+    killed.send_signal(signal.SIGKILL)
+    killed.communicate()
+    assert (folder / "out" / "_running").exists()
+    again = start(folder)
+    said, errors = again.communicate(timeout=120)
+    assert (again.returncode, said) == (0, f"{ROWS}\n"), errors
+    assert "which has died" in errors
+    assert all_rows_are_there(folder)
+
+
+def test_the_command_says_it_with_an_exit_code_of_its_own(folder: Path) -> None:
+    summary = folder / "summaries" / "run.json"
+    with held([str(folder / "out-failures")], "theirs"):
+        done = subprocess.run(
+            [sys.executable, "-m", "runners.cli", "run", str(folder / "job.yaml"), "--summary", str(summary)],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+    assert done.returncode == 5
+    assert "out-failures' is being written by run theirs" in done.stderr
+    told = json.loads(summary.read_text())
+    assert (told["exit_code"], told["records"], told["output"]) == (5, None, None)
+    assert [problem["message"] for problem in told["problems"]] == [done.stderr.strip()]
+    assert not (folder / "out" / "_running").exists()
