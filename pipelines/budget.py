@@ -15,6 +15,8 @@ from pipelines.chunks import Chunk, ClassifiedChunk
 from pipelines.classify import NAMESPACE
 
 POSTPONED = "postponed"
+# Records that are taken at once where tokens count: nobody knows before how many they have.
+ROWS_TOGETHER = 512
 _lock = threading.Lock()
 _budgets: weakref.WeakValueDictionary[str, Budget] = weakref.WeakValueDictionary()
 
@@ -23,8 +25,8 @@ class Budget:
     """Records and tokens that a run may still take: one for all steps of a process, in which the whole run is.
 
     Args:
-        max_rows: records that are classified.
-        max_tokens: what models read; the chunk that reaches it is the last.
+        max_rows: records that end as rows. Those that fail don't count: they would be in the way of every next run.
+        max_tokens: what models read; the records that reach it are the last.
     """
 
     def __init__(self, max_rows: int | None, max_tokens: int | None) -> None:
@@ -37,11 +39,18 @@ class Budget:
         with self._lock:
             if self._tokens is not None and self._tokens <= 0:
                 return 0
-            if self._rows is None:
-                return rows
-            taken = min(rows, self._rows)
-            self._rows -= taken
-            return taken
+            if self._tokens is not None:
+                rows = min(rows, ROWS_TOGETHER)
+            if self._rows is not None:
+                rows = min(rows, self._rows)
+                self._rows -= rows
+            return rows
+
+    def give_back(self, rows: int) -> None:
+        """So many of the records that were taken are no rows."""
+        with self._lock:
+            if self._rows is not None:
+                self._rows += rows
 
     def spend(self, tokens: int) -> None:
         """Takes what was read off."""
@@ -59,6 +68,14 @@ def shared_budget(run: str, max_rows: int | None, max_tokens: int | None) -> Bud
         return budget
 
 
+def give_back(run: str, rows: int) -> None:
+    """So many results of a run are no rows: its output refuses them. Without a budget nothing happens."""
+    with _lock:
+        budget = _budgets.get(run)
+    if budget is not None:
+        budget.give_back(rows)
+
+
 class _Budgeted(beam.DoFn):
     def __init__(self, run: str, max_rows: int | None, max_tokens: int | None) -> None:
         self._given = (run, max_rows, max_tokens)
@@ -72,23 +89,25 @@ class TakeBudget(_Budgeted):
     """Chunks in, those that the run may classify out; to `postponed` the number of records that it may not."""
 
     def process(self, chunk: Chunk) -> Iterable[Any]:
-        """Failures of before go on in any case."""
-        taken = self._budget.take(len(chunk))
-        if taken < len(chunk):
-            left = len(chunk) - taken
+        """Failures of before go on in any case. Each part is through all steps before the next one is taken."""
+        start = 0
+        while taken := self._budget.take(len(chunk) - start):
+            yield chunk.part(start, start + taken)
+            start += taken
+        if start == 0 and chunk.failures:
+            yield chunk.part(0, 0)
+        if left := len(chunk) - start:
             Metrics.counter(NAMESPACE, "postponed").inc(left)
             yield beam.pvalue.TaggedOutput(POSTPONED, left)
-            chunk = chunk.part(0, taken)
-        if len(chunk) or chunk.failures:
-            yield chunk
 
 
 class SpendBudget(_Budgeted):
-    """Classified chunks in, the same out: what was read for them is taken off."""
+    """Classified chunks in, the same out: what was read for them is taken off, and what failed is given back."""
 
     def process(self, chunk: ClassifiedChunk) -> Iterable[ClassifiedChunk]:
         """Cached answers cost nothing."""
-        results = chunk.results
-        read = results.filter(pc.invert(results.column("cached")))
+        read = chunk.results.filter(pc.invert(chunk.results.column("cached")))
         self._budget.spend(pc.sum(read.column("tokens")).as_py() or 0)
+        stages = chunk.failures.column("stage").to_pylist()
+        self._budget.give_back(sum(stage in ("expand", "classify") for stage in stages))
         yield chunk

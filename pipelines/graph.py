@@ -1,10 +1,11 @@
 """The whole program on one screen.
 
-ReadRecords -> FetchContents -> (JoinAnswers) -> ClassifyRecords -> results  -> WriteRows
-                 or ReadStream                                   -> failures -> WriteRows, WriteStream or WriteTopic
+ReadRecords -> FetchContents -> (JoinAnswers) -> ClassifyRecords -> results  -> WriteRows, WriteStream, WriteTopic
+                 or ReadStream                                   -> failures     or WriteTable
 
 JoinAnswers is there with `dedup: global` (answers of AnswerDistinct) and with `only: stale` (those of the last output).
-The readers of a stream fetch for themselves, each slow record at its own pace.
+The readers of a stream fetch for themselves, each slow record at its own pace. Rows that an output refuses join the
+failures. `max_rows` and `max_tokens` leave records before ClassifyRecords.
 """
 
 from __future__ import annotations
@@ -75,7 +76,7 @@ def build(
         taken = records | "TakeBudget" >> beam.ParDo(TakeBudget(*budget)).with_outputs(POSTPONED, main="records")
         records, postponed = taken.records, taken[POSTPONED]
     classified = records | "ClassifyRecords" >> ClassifyRecords(load, job.abstention)
-    if job.max_tokens is not None:
+    if postponed is not None:
         classified = classified | "SpendBudget" >> beam.ParDo(SpendBudget(*budget))
     failures = classified | "WriteResults" >> WriteResults(job, output_schema(columns.passed), run, columns, postponed)
     _ = failures | "WriteFailures" >> WriteFailures(job, run)

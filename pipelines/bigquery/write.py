@@ -4,9 +4,11 @@ Rows go to pending streams of the Storage Write API, one for each bundle, or to 
 visible when all are there, all at once: a bundle that is tried again leaves a stream, or a file, that nobody names.
 With `write: replace` and `merge` they go to a staging table first, and from there to the table in one statement.
 
-Unbounded: each bundle's stream is committed by itself, after the bundle; again a bundle that failed leaves nothing.
-(A stream that is committed as it goes would: its rows are visible before the bundle is done, and the bundle's second
-try writes them again.)
+Unbounded: each bundle's stream is committed by itself, when the bundle ends and before its messages are acknowledged;
+again a bundle that failed leaves nothing. (A stream that is committed as it goes would: its rows are visible before the
+bundle is done, and the bundle's second try writes them again.) A process that is killed between the two reads the same
+messages again, and drops those whose rows the table has. On Dataflow what goes over a shuffle is kept until it is
+processed: there the names of streams do, and each is committed once.
 """
 
 from __future__ import annotations
@@ -29,16 +31,18 @@ from pipelines.bigquery.clients import rest_client
 from pipelines.bigquery.jobs import run_once
 from pipelines.bigquery.merge import Merge
 from pipelines.bigquery.names import TableName
+from pipelines.bigquery.recent import RecentRows, recent_rows
 from pipelines.bigquery.refused import failures_of, shortened
 from pipelines.bigquery.schema import result_table_schema
 from pipelines.bigquery.watermarks import keep
+from pipelines.budget import give_back
 from pipelines.sections import BigQueryOutput, BigQuerySource
 from pipelines.write import WriteTemporaryFiles
 
 REFUSED = "refused"
-# Runners that keep what goes over a shuffle until it is processed; on others it is lost with the process, after the
-# source was told that it is done.
-DURABLE_RUNNERS = ("DataflowRunner", "FlinkRunner")
+# Runners that keep what goes over a shuffle until it is processed, and process it once; on others it may be lost with
+# the process, after its messages were acknowledged.
+DURABLE_RUNNERS = ("DataflowRunner",)
 
 
 class Mark(NamedTuple):
@@ -74,6 +78,10 @@ class Target(NamedTuple):
     def row_schema(self) -> pa.Schema:
         """The columns that this run writes."""
         return result_table_schema(self.schema) if self.is_results else self.schema
+
+    def recent(self) -> RecentRows:
+        """What the table has got lately, by what tells records apart."""
+        return recent_rows(self.table, ("id", "fingerprint") if self.is_results else ("id", "code"))
 
     @property
     def files(self) -> str:
@@ -116,14 +124,16 @@ class WriteTable(beam.PTransform[Any, Any]):
             files = beam.ParDo(WriteTemporaryFiles(target.files, "parquet"))
             written, refused = checked.rows | "WriteFiles" >> files, (checked[REFUSED],)
         else:
-            appended = beam.ParDo(AppendRows(target)).with_outputs(REFUSED, main="streams")
+            durable = type(batches.pipeline.runner).__name__ in DURABLE_RUNNERS
+            recent = self._is_stream and not durable
+            appended = beam.ParDo(AppendRows(target, recent)).with_outputs(REFUSED, main="streams")
             sent = checked.rows | "AppendRows" >> appended
             written = sent.streams
             refused = checked[REFUSED], sent[REFUSED]
         if self._is_stream:
-            if type(batches.pipeline.runner).__name__ in DURABLE_RUNNERS:
+            if durable:
                 written |= "Durable" >> beam.Reshuffle()
-            _ = written | "CommitStream" >> beam.ParDo(CommitStream(target.table))
+            _ = written | "CommitStream" >> beam.ParDo(CommitStream(target))
             return refused
         postponed = [] if self._postponed is None else [beam.pvalue.AsList(self._postponed)]
         once = batches.pipeline | "Once" >> beam.Create([None], reshuffle=False)
@@ -161,10 +171,23 @@ class CheckRows(beam.DoFn):
 
 
 class AppendRows(beam.DoFn):
-    """Checked batches in, the name of the bundle's finalized stream out. Rows that BigQuery refuses are `refused`."""
+    """Checked batches in, the name of the bundle's finalized stream out. Rows that BigQuery refuses are `refused`.
 
-    def __init__(self, target: Target) -> None:
+    Args:
+        target: where to.
+        recent: whether rows are left out that the table has got lately.
+    """
+
+    def __init__(self, target: Target, recent: bool = False) -> None:
         self._target = target
+        self._looks_back = recent
+
+    def setup(self) -> None:
+        """Once per worker, and again after a failure: other workers may have written what comes again."""
+        self._recent = None
+        if self._looks_back:
+            self._recent = self._target.recent()
+            self._recent.load("classified_at" if self._target.is_results else "attempted_at")
 
     def start_bundle(self) -> None:
         """No stream before there are rows."""
@@ -172,10 +195,16 @@ class AppendRows(beam.DoFn):
 
     def process(self, batch: pa.RecordBatch) -> Iterable[Any]:
         """Appends to the bundle's stream."""
+        if self._recent is not None:
+            batch = self._recent.new(batch)
+        if not batch.num_rows:
+            return
         if self._stream is None:
             self._stream = AppendStream(self._target.staged, batch.schema)
         if refusals := self._stream.append(batch):
             yield beam.pvalue.TaggedOutput(REFUSED, _refused(self._target, batch, refusals))
+        if self._recent is not None:
+            self._recent.sent(self._stream.name, batch)
 
     def finish_bundle(self) -> Iterable[WindowedValue]:
         """Only finalized streams are named."""
@@ -186,12 +215,17 @@ class AppendRows(beam.DoFn):
 class CommitStream(beam.DoFn):
     """Names of finalized streams in; their rows are in the table then."""
 
-    def __init__(self, table: TableName) -> None:
-        self._table = table
+    def __init__(self, target: Target) -> None:
+        self._target = target
+
+    def setup(self) -> None:
+        """Once per worker."""
+        self._recent = self._target.recent()
 
     def process(self, stream: str) -> None:
         """Safe to be tried again."""
-        commit(self._table, [stream])
+        commit(self._target.table, [stream])
+        self._recent.committed(stream)
 
 
 class CommitTable(beam.DoFn):
@@ -247,4 +281,5 @@ def _refused(target: Target, rows: pa.RecordBatch, refusals: list[Refusal]) -> p
     if not target.is_results:
         first = refusals[0]
         raise ValueError(f"{target.table} does not take a failure: column {first.column}: {first.reason}")
+    give_back(target.run, len(refusals))
     return failures_of(rows, refusals)

@@ -18,15 +18,22 @@ ROOT = Path(__file__).parents[2]
 JOB = "source: {format: ndjson, path: in.ndjson}\nlabels: [a, b]\noutput: {path: out}\ncache: none\n"
 ROWS = 30_000
 RUN = """
-    import sys
+    import sys, time
     from pathlib import Path
+    from classer_core import Engine
     from pipelines.job import load_job
     from runners.local import run_job
-    from tests.runners import slow
+    from tests.fakes import FakeModel
 
-    slow.CHUNK_SECONDS = float(sys.argv[2])
     job = Path(sys.argv[1])
-    print(run_job(load_job(job), job.parent, load=slow.load).results)
+
+    class PatientModel(FakeModel):
+        def score(self, texts, classifiers):
+            while (job.parent / "hold").exists():
+                time.sleep(0.02)
+            return super().score(texts, classifiers)
+
+    print(run_job(load_job(job), job.parent, load=lambda: Engine(PatientModel())).results)
 """
 
 
@@ -37,9 +44,10 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def start(folder: Path, chunk_seconds: float = 0) -> subprocess.Popen[str]:
+def start(folder: Path) -> subprocess.Popen[str]:
+    """A run, whose model waits as long as there is a file `hold`."""
     return subprocess.Popen(
-        [sys.executable, "-c", textwrap.dedent(RUN), str(folder / "job.yaml"), str(chunk_seconds)],
+        [sys.executable, "-c", textwrap.dedent(RUN), str(folder / "job.yaml")],
         cwd=ROOT,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         stdout=subprocess.PIPE,
@@ -61,10 +69,12 @@ def all_rows_are_there(folder: Path) -> bool:
 
 
 def test_a_second_run_is_refused_and_the_first_one_is_whole(folder: Path) -> None:
-    first = start(folder, 0.2)
+    (folder / "hold").touch()
+    first = start(folder)
     wait_until_it_writes(folder, first)
     second = start(folder)
     _, refusal = second.communicate(timeout=120)
+    (folder / "hold").unlink()
     said, errors = first.communicate(timeout=120)
     assert second.returncode != 0
     assert "is being written by run" in refusal and f"process {first.pid}" in refusal
@@ -73,10 +83,12 @@ def test_a_second_run_is_refused_and_the_first_one_is_whole(folder: Path) -> Non
 
 
 def test_a_killed_run_is_run_again_at_once(folder: Path) -> None:
-    killed = start(folder, 1)
+    (folder / "hold").touch()
+    killed = start(folder)
     wait_until_it_writes(folder, killed)
     killed.send_signal(signal.SIGKILL)
     killed.communicate()
+    (folder / "hold").unlink()
     assert (folder / "out" / "_running").exists()
     again = start(folder)
     said, errors = again.communicate(timeout=120)

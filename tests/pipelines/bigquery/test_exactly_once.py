@@ -5,9 +5,11 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+from google.api_core.exceptions import BadRequest
 
 from classer_core import Engine
 from pipelines.bigquery.append import AppendStream, commit
+from pipelines.bigquery.jobs import is_done, run_once
 from pipelines.bigquery.names import TableName
 from pipelines.bigquery.prepare import prepare_tables
 from pipelines.bigquery.write import AppendRows, CheckRows, CommitTable, Target, load_files
@@ -42,6 +44,7 @@ def numbers(warehouse: Warehouse) -> list[int]:
 def bundle(target: Target, *batches: pa.RecordBatch, fails: bool = False) -> list[str]:
     """What a runner does with one bundle; one that fails is given up after its rows were sent."""
     step = AppendRows(target)
+    step.setup()
     step.start_bundle()
     refused = [item for rows in batches for item in step.process(rows)]
     assert refused == []
@@ -148,3 +151,22 @@ def test_a_run_that_fails_half_way_leaves_the_table_as_it_was(tmp_path: Path, wa
     warehouse.query("DELETE FROM `$.tickets` WHERE text = 'breakdown'")
     warehouse.run(tmp_path, job, load_failing)
     assert len(warehouse.rows("results")) == 9_000
+
+
+def test_a_job_of_one_name_runs_once(warehouse: Warehouse) -> None:
+    create(warehouse)
+    sql, started = f"INSERT INTO `{warehouse.name('rows')}` (id, number) VALUES ('1', 1)", []
+
+    def start(job_id: str) -> Any:
+        started.append(job_id)
+        return warehouse.client.query(sql, job_id=job_id, job_retry=None)
+
+    for _ in range(2):
+        assert run_once(warehouse.client, "insert_one", None, start).state == "DONE"
+        assert is_done(warehouse.client, "insert_one", None)
+    assert (started, numbers(warehouse)) == (["insert_one_1"], [1])
+    assert not is_done(warehouse.client, "insert_two", None)
+    sql = "SELECT nothing"
+    with pytest.raises(BadRequest, match="nothing"):
+        run_once(warehouse.client, "wrong", None, start)
+    assert not is_done(warehouse.client, "wrong", None)

@@ -13,9 +13,10 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
+from pipelines.budget import ROWS_TOGETHER
 from pipelines.chunks import CHUNK_ROWS
 from runners.local import RunSummary
-from tests.fakes import CountingModel, load_counting
+from tests.fakes import POISON, CountingModel, load_counting
 from tests.pipelines.bigquery.test_tables import staging_tables
 from tests.pipelines.bigquery.warehouse import LABELS, Warehouse, column, string
 
@@ -137,11 +138,28 @@ def test_a_run_is_bounded_and_the_next_one_goes_on(tmp_path: Path, warehouse: Wa
     assert len(warehouse.rows("results")) == 100
 
 
-def test_tokens_bound_a_run_to_a_chunk(tmp_path: Path, warehouse: Warehouse, counted: list[str]) -> None:
-    source = create(warehouse, 2 * CHUNK_ROWS + 100)
-    found = [enrich(warehouse, tmp_path, source, max_tokens=100) for _ in range(3)]
-    assert [run.results for run in found] == [CHUNK_ROWS, CHUNK_ROWS, 100]
-    assert sum(run.tokens for run in found) == 2 * len(counted) == 2 * (2 * CHUNK_ROWS + 100)
+def test_tokens_bound_a_run(tmp_path: Path, warehouse: Warehouse, counted: list[str]) -> None:
+    """Nobody knows before how many a record has: some hundred records are taken at once."""
+    source = create(warehouse, CHUNK_ROWS + 100)
+    found = [enrich(warehouse, tmp_path, source, max_tokens=3_000) for _ in range(4)]
+    assert [run.results for run in found] == [1_536, 1_536, CHUNK_ROWS + 100 - 2 * 1_536, 0]
+    assert all(run.tokens == 2 * run.results < 3_000 + 2 * ROWS_TOGETHER for run in found)
+    assert len(counted) == len(set(counted)) == CHUNK_ROWS + 100
+
+
+def test_records_that_always_fail_are_not_in_the_way(tmp_path: Path, warehouse: Warehouse) -> None:
+    """As many as a run may take fail in the model, as many are refused by the table; they come first each time."""
+    warehouse.create("results", string("state", max_length=3))
+    warehouse.create("tickets", string("id"), string("text"), string("state"))
+    texts = [POISON] * 3 + ["sales"] * 7
+    states = ["new"] * 3 + ["too long"] * 3 + ["new"] * 4
+    rows = {"id": [str(number) for number in range(10)], "text": texts, "state": states}
+    warehouse.fill("tickets", pa.table(rows))
+    source = {"table": warehouse.name("tickets")}
+    found = [enrich(warehouse, tmp_path, source, max_rows=3, labels=LABELS) for _ in range(3)]
+    assert [(run.results, run.postponed) for run in found] == [(3, 1), (1, 0), (0, 0)]
+    assert all(run.failures == {"model_failed": 3, "row_refused": 3} for run in found)
+    assert [row["id"] for row in warehouse.rows("results")] == ["6", "7", "8", "9"]
 
 
 def test_a_watermark_reads_what_is_new(tmp_path: Path, warehouse: Warehouse, counted: list[str]) -> None:

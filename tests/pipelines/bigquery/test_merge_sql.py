@@ -6,6 +6,7 @@ import pytest
 
 from pipelines.bigquery.merge import merge_sql, repeated_sql, replace_sql
 from pipelines.bigquery.names import TableName
+from pipelines.bigquery.recent import recent_sql
 from pipelines.bigquery.watermarks import from_label, to_label
 
 TABLE, STAGED = TableName("p", "d", "results"), TableName("p", "d", "staged")
@@ -49,3 +50,11 @@ def test_names_are_quoted_or_refused() -> None:
 def test_watermarks_as_labels(value: object, type_: str, label: str) -> None:
     assert to_label(value) == label
     assert from_label(label, type_) == value
+
+
+def test_the_last_hour_of_a_table() -> None:
+    assert recent_sql(TABLE, ["id", "fingerprint"], "classified_at") == (
+        "SELECT `id`, `fingerprint` FROM (SELECT * FROM `p.d.results` WHERE `classified_at` >= "
+        "TIMESTAMP_SUB((SELECT MAX(`classified_at`) FROM `p.d.results`), INTERVAL 1 HOUR) "
+        "ORDER BY `classified_at` DESC LIMIT 300000) ORDER BY `classified_at`"
+    )

@@ -154,8 +154,8 @@ class Mark(CheckpointMark):
 class ResultsReader(UnboundedReader):
     """One batch after the other, and no more after the last."""
 
-    def __init__(self, position: int) -> None:
-        self._batches = list(result_batches())
+    def __init__(self, position: int, end: int) -> None:
+        self._batches = list(result_batches())[:end]
         self._position = position
 
     def start(self) -> bool:
@@ -182,11 +182,35 @@ class ResultsReader(UnboundedReader):
 
 
 class Results(UnboundedSource):
+    def __init__(self, first: int = 0, end: int = ROWS // CHUNK) -> None:
+        self._first = first
+        self._end = end
+
     def split(self, desired_num_splits: int, options: Any = None) -> Iterable["Results"]:
         return [self]
 
     def create_reader(self, options: Any, checkpoint_mark: Mark | None) -> ResultsReader:
-        return ResultsReader(checkpoint_mark.position if checkpoint_mark else 0)
+        return ResultsReader(checkpoint_mark.position if checkpoint_mark else self._first, self._end)
 
     def get_checkpoint_mark_coder(self) -> Any:
         return PickleCoder()
+
+
+def test_messages_that_come_again_are_not_written_again(tmp_path: Path, warehouse: Warehouse) -> None:
+    """A stream that starts at a position before the last one that was written, as after a kill."""
+    create_results(warehouse)
+    job = warehouse.job(tmp_path, {"table": warehouse.name("tickets")}, {})
+    prepare_tables(job, Columns({"id": "id", "text": "text"}, PASSED), "run")
+    for start, end in ((0, 12), (9, 20)):
+        options = PipelineOptions(["--runner=FnApiRunner", "--streaming"])
+        pipeline = beam.Pipeline(options=options)
+        results = pipeline | beam.io.Read(Results(start, end))
+        refused = results | "Results" >> WriteTable(job.output, output_schema(PASSED), run_name(), is_stream=True)
+        for number, part in enumerate(refused):
+            write = WriteTable(job.failures_output, FAILURE_SCHEMA, run_name(), is_stream=True)
+            _ = part | f"Failures{number}" >> write
+        result = pipeline.run()
+        result.wait_until_finish()
+    check(warehouse)
+    found = result.metrics().query(beam.metrics.MetricsFilter().with_name("duplicates"))["counters"]
+    assert sum(counter.result for counter in found) == 3 * CHUNK
