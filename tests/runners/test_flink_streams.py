@@ -198,7 +198,6 @@ def test_an_embedded_flink_acknowledges_ends_and_goes_on(kafka: KafkaBroker, tmp
     run = Run(
         kafka,
         tmp_path,
-        source={"stop_when_idle": 15},
         output={**servers, "topic": answers},
         failures={"path": "failures"},
     )
@@ -223,6 +222,7 @@ def test_an_embedded_flink_acknowledges_ends_and_goes_on(kafka: KafkaBroker, tmp
     run.publish(300)
     with run.started() as client:
         run.until(lambda: read() == 900)
+        client.terminate()
         assert client.wait(END_SECONDS) == 0, (tmp_path / "client.log").read_text()[-3_000:]
     read()
     reader.close()
