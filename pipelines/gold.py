@@ -19,9 +19,9 @@ from classer_core.records import REQUEST_FIELDS
 from classer_core.storage_errors import as_problem
 from pipelines.chunks import Chunk, SourceChunk
 from pipelines.job import Job
+from pipelines.job.sections import FileSource
 from pipelines.read import CONTENT_FIELDS
 from pipelines.readers import Columns, Part, is_damage, reader_for
-from pipelines.sections import FileSource
 from pipelines.storage import display_name, find_files, is_compressed, open_file
 
 FORMATS = {

@@ -23,13 +23,13 @@ from pipelines.dedup import AnswerDistinct
 from pipelines.fetch import FetchContents
 from pipelines.gold import KeepRecords
 from pipelines.job import Job
+from pipelines.job.sections import FileOutput
 from pipelines.known import JoinAnswers
 from pipelines.queues.settings import queue_settings
 from pipelines.read import ReadRecords
 from pipelines.readers import Columns
-from pipelines.sections import FileOutput
-from pipelines.sinks import WriteFailures, WriteResults
 from pipelines.streaming.source import ReadStream, Stream
+from pipelines.write import WriteFailures, WriteResults
 
 # Rows reach a topic at once; after so long their messages are acknowledged. Between two bundles Beam's local runner
 # stands still for up to 0.2 s.

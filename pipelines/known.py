@@ -29,10 +29,10 @@ from classer_core.records import Answer, LabelConfidence
 from pipelines.chunks import Chunk
 from pipelines.classify import NAMESPACE
 from pipelines.job import Job
+from pipelines.job.sections import BigQueryOutput
 from pipelines.readers import is_damage
-from pipelines.sections import BigQueryOutput
 from pipelines.storage import open_file
-from pipelines.write import ours
+from pipelines.writers.files import ours
 
 log = logging.getLogger(__name__)
 

@@ -15,8 +15,8 @@ from classer_core.storage import read_start
 from classer_core.storage_errors import as_problem
 from pipelines.chunks import Chunk, SourceChunk, check_requests
 from pipelines.job import Job
+from pipelines.job.sections import BigQuerySource
 from pipelines.readers import Columns, Part, Reader, file_failure, is_damage, reader_for
-from pipelines.sections import BigQuerySource
 from pipelines.storage import display_name, find_files, is_compressed, open_file
 from pipelines.streaming.parsing import stream_columns
 

@@ -13,10 +13,10 @@ from classer_core.records import Record
 from pipelines.chunks import Chunk
 from pipelines.fetch import FetchContents
 from pipelines.job import Job
-from pipelines.job_checks import need_end
+from pipelines.job.checks import need_end
+from pipelines.job.sections import BigQuerySource
 from pipelines.read import ListDocuments, ReadPart, SplitFile, source_columns
 from pipelines.readers import Columns
-from pipelines.sections import BigQuerySource
 from pipelines.storage import find_files
 
 # Rows that are read for each row of the sample: a source may be too large to be read for a look at it.

@@ -36,9 +36,9 @@ from pipelines import transforms
 from pipelines.chunks import SourceChunk, record_json, shown_source
 from pipelines.fetch import RECORDS_AT_ONCE, shared_fetcher
 from pipelines.job import Job
+from pipelines.job.sections import FileOutput, FileSource
 from pipelines.read import FindFiles, SplitFile, read_part, source_columns
 from pipelines.readers import Columns, Part, reader_for
-from pipelines.sections import FileOutput, FileSource
 from pipelines.transforms import FailedRecord, as_mapping, failed_record, plain
 
 FAILED = "failed"

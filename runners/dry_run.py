@@ -13,9 +13,9 @@ from apache_beam.portability.api import beam_runner_api_pb2
 
 from pipelines.graph import build
 from pipelines.job import Job
+from pipelines.job.sections import FileSource
 from pipelines.read import source_columns
 from pipelines.readers import Columns
-from pipelines.sections import FileSource
 from runners.local import loader, readers_of, run_name
 from runners.options import launch_options
 

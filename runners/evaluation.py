@@ -20,8 +20,8 @@ from classer_core.evaluation import Answers, Report, Rows, evaluate
 from classer_core.records import RESULT_SCHEMA
 from pipelines.gold import Gold, read_gold
 from pipelines.job import Job
+from pipelines.job.sections import FileOutput
 from pipelines.read import source_columns
-from pipelines.sections import FileOutput
 from runners.local import run_job
 
 DETECTION_THRESHOLD = 0.5

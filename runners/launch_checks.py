@@ -12,12 +12,12 @@ from classer_core.storage import is_url, join, list_folder, remove, write_whole
 from classer_core.storage_errors import as_problem
 from pipelines.bigquery.prepare import prepare_tables
 from pipelines.job import Job
-from pipelines.lease import check_free
+from pipelines.job.sections import FileOutput, FileSource
 from pipelines.queues.settings import queue_settings
 from pipelines.queues.topics import check_topics
 from pipelines.readers import Columns
-from pipelines.sections import FileOutput, FileSource
 from pipelines.storage import is_match
+from pipelines.writers.lease import check_free
 
 
 def folders_of(job: Job) -> dict[str, str]:

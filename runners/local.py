@@ -26,13 +26,13 @@ from classer_core.storage import is_url
 from pipelines import progress
 from pipelines.graph import build
 from pipelines.job import Job
-from pipelines.job_checks import need_end
-from pipelines.lease import held
+from pipelines.job.checks import need_end
 from pipelines.read import source_columns
 from pipelines.readers.parquet import count_rows
 from pipelines.storage import find_files
 from pipelines.streaming.polling import join_all
 from pipelines.streaming.stopping import stopped_by_signals
+from pipelines.writers.lease import held
 from runners.flink.ending import wait_for_stream
 from runners.launch_checks import check_budget, check_places, exclusive_folders
 from runners.options import launch_options

@@ -10,9 +10,9 @@ import pyarrow.parquet as pq
 from rich.table import Column, Table
 
 from pipelines.job import Job
-from pipelines.sections import BigQueryOutput
+from pipelines.job.sections import BigQueryOutput
 from pipelines.storage import open_file
-from pipelines.write import ours
+from pipelines.writers.files import ours
 from runners.console import plain
 
 

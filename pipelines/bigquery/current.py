@@ -12,7 +12,7 @@ from pipelines.bigquery.names import TableName
 from pipelines.bigquery.read import stream_batches, streams_of
 from pipelines.chunks import Chunk
 from pipelines.job import Job
-from pipelines.sections import BigQueryOutput
+from pipelines.job.sections import BigQueryOutput
 
 
 def rows_of(output: BigQueryOutput, columns: Sequence[str]) -> Iterator[dict[str, Any]]:

@@ -15,8 +15,8 @@ from pipelines.bigquery.schema import differences, schema_problems, table_fields
 from pipelines.bigquery.write import Target
 from pipelines.chunks import output_schema
 from pipelines.job import Job
+from pipelines.job.sections import BigQueryOutput
 from pipelines.readers import Columns
-from pipelines.sections import BigQueryOutput
 
 # What a run that was killed leaves behind; longer than a run takes.
 STAGING_LIFE = timedelta(days=7)

@@ -23,9 +23,9 @@ from pipelines.bigquery.schema import UnsupportedTypeError, arrow_schema, type_o
 from pipelines.bigquery.watermarks import newest, watermark_of
 from pipelines.chunks import CHUNK_ROWS, Chunk, SourceChunk, check_requests, content_id
 from pipelines.job import Job
+from pipelines.job.sections import BigQueryOutput, BigQuerySource
 from pipelines.readers import Columns, Scope
 from pipelines.readers.arrow import chunk_of
-from pipelines.sections import BigQueryOutput, BigQuerySource
 
 MAX_STREAMS = 100
 

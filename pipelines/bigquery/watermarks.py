@@ -8,7 +8,7 @@ from typing import Any
 
 from pipelines.bigquery.clients import rest_client
 from pipelines.bigquery.names import TableName, quoted
-from pipelines.sections import BigQuerySource
+from pipelines.job.sections import BigQuerySource
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 

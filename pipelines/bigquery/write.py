@@ -36,8 +36,8 @@ from pipelines.bigquery.refused import failures_of, shortened
 from pipelines.bigquery.schema import result_table_schema
 from pipelines.bigquery.watermarks import keep
 from pipelines.budget import give_back
-from pipelines.sections import BigQueryOutput, BigQuerySource
-from pipelines.write import WriteTemporaryFiles
+from pipelines.job.sections import BigQueryOutput, BigQuerySource
+from pipelines.writers.files import WriteTemporaryFiles
 
 REFUSED = "refused"
 # Runners that keep what goes over a shuffle until it is processed, and process it once; on others it may be lost with

@@ -10,10 +10,10 @@ from datetime import UTC, datetime
 
 import orjson
 
-from pipelines.published import PublishedIds, digest_of, shared_ids
 from pipelines.queues import Message, Queue
 from pipelines.storage import display_name, match_files
-from pipelines.write_stream import partition_of
+from pipelines.writers.published import PublishedIds, digest_of, shared_ids
+from pipelines.writers.streams import partition_of
 
 log = logging.getLogger(__name__)
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from pipelines.job import Job
+from pipelines.job.sections import FileOutput, FileSource, KafkaSource, PubSubSource
 from pipelines.queues import QueueSettings
-from pipelines.sections import FileOutput, FileSource, KafkaSource, PubSubSource
 
 
 def queue_settings(job: Job, folder: str) -> QueueSettings:

@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from classer_core.errors import JobError, Problem
-from pipelines.sections import KafkaOutput, KafkaSource, PubSubOutput
+from pipelines.job.sections import KafkaOutput, KafkaSource, PubSubOutput
 
 if TYPE_CHECKING:
     from pipelines.job import Job

@@ -13,7 +13,7 @@ import pyarrow as pa
 from classer_core.errors import FailureCode
 from classer_core.records import Failure
 from pipelines.chunks import SourceChunk
-from pipelines.sections import FileSource
+from pipelines.job.sections import FileSource
 
 
 @dataclass(frozen=True)

@@ -15,13 +15,13 @@ from apache_beam.utils.timestamp import Timestamp
 from classer_core.errors import JobError, Problem
 from pipelines.chunks import Chunk
 from pipelines.job import Job
+from pipelines.job.sections import FileSource, KafkaSource, PubSubSource
 from pipelines.queues import Message
 from pipelines.queues.event_time import event_time
 from pipelines.queues.folder import file_message
 from pipelines.readers import Columns
-from pipelines.sections import FileSource, KafkaSource, PubSubSource
 from pipelines.streaming.parsing import Entry, message_parser, pack
-from pipelines.write_stream import partition_of
+from pipelines.writers.streams import partition_of
 
 _START = {"auto.offset.reset": "earliest"}
 

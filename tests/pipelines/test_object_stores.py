@@ -30,9 +30,9 @@ from classer_core.storage import (
 )
 from pipelines.gold import read_gold
 from pipelines.job import Job, parse_job
-from pipelines.lease import RUNNING, Holder, held
 from pipelines.readers import ndjson as ndjson_reader
 from pipelines.sample import sample_records
+from pipelines.writers.lease import RUNNING, Holder, held
 from runners.local import run_job
 from tests.documents import pdf
 from tests.fakes import CountingModel, load, load_counting

@@ -10,7 +10,7 @@ import yaml
 
 from classer_core import JobError
 from pipelines.job import Job
-from pipelines.sections import FileOutput, FileSource
+from pipelines.job.sections import FileOutput, FileSource
 from runners.dataflow.template import job_key, parameters, read_arguments, read_job
 
 ROOT = Path(__file__).parents[2]

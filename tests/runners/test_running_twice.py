@@ -12,7 +12,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from pipelines.lease import held
+from pipelines.writers.lease import held
 
 ROOT = Path(__file__).parents[2]
 JOB = "source: {format: ndjson, path: in.ndjson}\nlabels: [a, b]\noutput: {path: out}\ncache: none\n"

@@ -14,9 +14,9 @@ from pipelines.bigquery.names import TableName
 from pipelines.bigquery.prepare import prepare_tables
 from pipelines.bigquery.write import AppendRows, CheckRows, CommitTable, Target, load_files
 from pipelines.chunks import output_schema
+from pipelines.job.sections import BigQueryOutput
 from pipelines.readers import Columns
-from pipelines.sections import BigQueryOutput
-from pipelines.write import WriteTemporaryFiles
+from pipelines.writers.files import WriteTemporaryFiles
 from runners.local import run_name
 from tests.fakes import FakeModel
 from tests.pipelines.bigquery.test_refused import PASSED, ROWS, result_batches

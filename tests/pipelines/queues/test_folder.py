@@ -9,7 +9,7 @@ import orjson
 import pytest
 
 from pipelines.queues.folder import FolderQueue, FolderQueueSettings
-from tests.pipelines.test_write_stream import Writer
+from tests.pipelines.writers.test_streams import Writer
 
 WATCH_S = 3_600.0
 

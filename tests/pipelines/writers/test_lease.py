@@ -15,10 +15,10 @@ from pathlib import Path
 import pytest
 
 from classer_core.errors import AnotherRunError
-from pipelines import lease
-from pipelines.lease import RUNNING, STALE_S, TAKING_OVER, Holder, check_held, held
+from pipelines.writers import lease
+from pipelines.writers.lease import RUNNING, STALE_S, TAKING_OVER, Holder, check_held, held
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 ELSEWHERE = replace(Holder.here("theirs"), host="other", machine="another machine")
 
 
@@ -40,7 +40,7 @@ def another_process(folder: Path) -> Iterator[subprocess.Popen[str]]:
     """Holds a folder until it is ended or killed."""
     code = """
         import sys, time
-        from pipelines.lease import held
+        from pipelines.writers.lease import held
         with held([sys.argv[1]], "theirs"):
             print("held", flush=True)
             sys.stdin.read()
@@ -154,7 +154,7 @@ def test_of_many_that_take_over_one_succeeds(tmp_path: Path) -> None:
     code = """
         import sys, time
         from classer_core.errors import AnotherRunError
-        from pipelines.lease import held
+        from pipelines.writers.lease import held
         sys.stdin.readline()
         try:
             with held([sys.argv[1]], sys.argv[2]):

@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 
 from classer_core.storage import join, list_folder
 from pipelines.storage import open_file
-from pipelines.write import name_of
+from pipelines.writers.files import name_of
 
 # Partitions whose ids are kept at hand; those of others are read again from their files when they are needed.
 PARTITIONS_KEPT = 48

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from classer_core.classifiers import shown
 from classer_core.errors import JobError, Problem, RecordError
-from pipelines.sections import BigQueryOutput, BigQuerySource, FileOutput, FileSource
+from pipelines.job.sections import BigQueryOutput, BigQuerySource, FileOutput, FileSource
 
 if TYPE_CHECKING:
     from pipelines.job import Job

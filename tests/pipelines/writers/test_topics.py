@@ -13,12 +13,12 @@ import pytest
 
 from classer_core.errors import JobError
 from pipelines.job import Job, parse_job
+from pipelines.job.sections import KafkaOutput, PubSubOutput
 from pipelines.queues import Message, Queue
 from pipelines.queues.kafka import KafkaQueueSettings
 from pipelines.queues.kafka_cluster import KafkaCluster
 from pipelines.queues.pubsub import PubSubQueueSettings
 from pipelines.queues.topics import OutgoingMessage, topic_settings
-from pipelines.sections import KafkaOutput, PubSubOutput
 from runners.local import run_job
 from tests import fakes
 from tests.servers.kafka import KafkaBroker

@@ -21,9 +21,9 @@ from apache_beam.metrics import Metrics
 
 from classer_core.storage import join, move, open_writing, remove, remove_folder
 from pipelines.classify import NAMESPACE
-from pipelines.published import digest_of, shared_ids
 from pipelines.storage import match_files
-from pipelines.write import row_writer
+from pipelines.writers.files import row_writer
+from pipelines.writers.published import digest_of, shared_ids
 
 # More partitions at once are rare, and cost a file each.
 OPEN_FILES = 16

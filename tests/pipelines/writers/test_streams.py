@@ -14,9 +14,9 @@ import pytest
 from apache_beam.utils.timestamp import Timestamp
 
 from classer_core import storage
-from pipelines import published, write_stream
-from pipelines.published import PublishedIds, digest_of
-from pipelines.write_stream import WritePartitions, partition_of
+from pipelines.writers import published, streams
+from pipelines.writers.published import PublishedIds, digest_of
+from pipelines.writers.streams import WritePartitions, partition_of
 
 NOON = datetime(2026, 11, 24, 12, 30, tzinfo=UTC)
 SCHEMA = pa.schema([("id", pa.string()), ("n", pa.int64())])
@@ -114,7 +114,7 @@ def test_killed_while_publishing_each_row_is_there_once(tmp_path: Path, monkeypa
             raise OSError("disk full")
         storage.move(moves)
 
-    monkeypatch.setattr(write_stream, "move", second_fails)
+    monkeypatch.setattr(streams, "move", second_fails)
     with pytest.raises(OSError, match="disk full"):
         writer.fn.finish_bundle()
     writer.fn.start_bundle()
@@ -134,7 +134,7 @@ def test_many_hours_at_once_are_few_open_files(tmp_path: Path) -> None:
     for round_ in range(2):
         for hour in range(40):
             writer.write([f"{round_}-{hour}"], NOON + timedelta(hours=hour))
-            assert len(writer.fn._open) <= write_stream.OPEN_FILES
+            assert len(writer.fn._open) <= streams.OPEN_FILES
     writer.end()
     assert len(rows(tmp_path / "out")) == 80
 
@@ -171,7 +171,7 @@ def test_ids_are_looked_up_by_several_threads(tmp_path: Path) -> None:
 def test_what_killed_processes_left_goes_after_a_day(tmp_path: Path) -> None:
     left = tmp_path / "out" / "_temporary" / "of-a-dead-process"
     left.mkdir(parents=True)
-    for name, age_s in (("old", write_stream.STALE_S + 60), ("young", 60)):
+    for name, age_s in (("old", streams.STALE_S + 60), ("young", 60)):
         (left / name).write_bytes(b"half a file")
         os.utime(left / name, (time.time() - age_s,) * 2)
     Writer(tmp_path / "out").write("a").end()

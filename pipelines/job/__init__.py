@@ -17,8 +17,8 @@ from classer_core.fetching.rules import FetchRules, redacted
 from classer_core.requests import CLASSIFIER_FIELDS, RequestParser
 from classer_core.saved import ClassifierStore, SavedClassifiers
 from classer_core.storage_errors import as_problem
-from pipelines.job_checks import URL, problems_of
-from pipelines.sections import (
+from pipelines.job.checks import URL, problems_of
+from pipelines.job.sections import (
     OUTPUTS,
     SOURCES,
     UNKNOWN_FORMAT,

@@ -14,8 +14,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from classer_core.errors import AnotherRunError
-from pipelines.lease import held
-from pipelines.write import PublishFiles, WriteRows
+from pipelines.writers.files import PublishFiles, WriteRows
+from pipelines.writers.lease import held
 from runners.options import LOCAL_RUNNER
 
 SCHEMA = pa.schema([("id", pa.string()), ("tags", pa.list_(pa.string()))])
@@ -91,8 +91,8 @@ def test_a_killed_job_leaves_the_last_output_whole(tmp_path: Path) -> None:
         import os, signal
         import apache_beam as beam
         from pathlib import Path
-        from pipelines.write import WriteRows
-        from tests.pipelines.test_write import LOCAL_RUNNER, SCHEMA, batch
+        from pipelines.writers.files import WriteRows
+        from tests.pipelines.writers.test_files import LOCAL_RUNNER, SCHEMA, batch
 
         def rows(number):
             if number == 50:

@@ -20,7 +20,7 @@ from classer_core.records import Failure, failures_to_arrow
 from pipelines.chunks import ClassifiedChunk, record_json
 from pipelines.classify import NAMESPACE
 from pipelines.queues.topics import OutgoingMessage, Refused, TopicSettings
-from pipelines.write import row_as_json
+from pipelines.writers.files import row_as_json
 
 # What is left of the record of a failure that is too large itself.
 SHORT_RECORD_CHARS = 1_000
