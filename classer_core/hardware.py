@@ -52,7 +52,7 @@ def cpu_flags() -> set[str]:
 
 
 def bound_kernel_caches() -> None:
-    """To be called before a model computes: oneDNN keeps 1,024 kernels, one a shape of a batch, of half a megabyte each.
+    """To be called before a model computes: oneDNN keeps 1,024 kernels, one for each shape, half a megabyte each.
 
     The batches of a stream have all shapes there are: 100,000 short records took half a gigabyte more than 1,000.
     """
