@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
 # Instructions without which bfloat16 is emulated, and slower than float32. Source: Linux's names in /proc/cpuinfo
 # (x86: avx512_bf16, amx_bf16; 64-bit Arm: bf16).
 BFLOAT16_CPU_FLAGS = {"avx512_bf16", "amx_bf16", "bf16"}
+
+KERNELS_KEPT = "64"
 
 
 def best_device() -> str:
@@ -46,6 +49,15 @@ def cpu_flags() -> set[str]:
         if key.strip() in ("flags", "Features"):
             return set(flags.split())
     return set()
+
+
+def bound_kernel_caches() -> None:
+    """To be called before a model computes: oneDNN keeps 1,024 kernels, one for each shape, half a megabyte each.
+
+    The batches of a stream have all shapes there are: 100,000 short records took half a gigabyte more than 1,000.
+    """
+    for name in ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY"):
+        os.environ.setdefault(name, KERNELS_KEPT)
 
 
 def return_freed_memory() -> None:
