@@ -52,9 +52,10 @@ def cpu_flags() -> set[str]:
 
 
 def bound_kernel_caches() -> None:
-    """To be called before a model computes: oneDNN keeps 1,024 kernels, one for each shape, half a megabyte each.
+    """For streams, before a model computes: oneDNN keeps 1,024 kernels, one for each shape, half a megabyte each.
 
-    The batches of a stream have all shapes there are: 100,000 short records took half a gigabyte more than 1,000.
+    The batches of a stream have all shapes there are: 100,000 short records took half a gigabyte more than 1,000. A
+    batch job has few shapes, and would lose a sixth of its speed.
     """
     for name in ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY"):
         os.environ.setdefault(name, KERNELS_KEPT)

@@ -74,7 +74,6 @@ class EmbeddingModel:
         import torch
         from sentence_transformers import SentenceTransformer
 
-        hardware.bound_kernel_caches()
         torch.set_num_threads(threads or hardware.available_cores())
         device = hardware.best_device()
         path = embedded.published_folder() if name == EMBEDDED else name

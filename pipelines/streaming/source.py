@@ -15,6 +15,7 @@ from apache_beam.io.unbounded_source import CheckpointMark, ReadFromUnboundedSou
 from apache_beam.utils.timestamp import MAX_TIMESTAMP, MIN_TIMESTAMP, Timestamp
 
 from classer_core.cached import CachedEngine
+from classer_core.hardware import bound_kernel_caches
 from pipelines.chunks import Chunk
 from pipelines.job import Job
 from pipelines.queues import Message, QueueSettings
@@ -117,6 +118,7 @@ class QueueSource(_AlwaysPickledAlike, UnboundedSource):
         A runner that ends bundles long before it commits them, as Flink does, works on the next one in another copy of
         this step, which does not find the reader that the last copy keeps.
         """
+        bound_kernel_caches()
         if not isinstance(checkpoint_mark, QueueMark):
             return QueueReader(self.stream, self.settings, None)
         found = _readers.get(checkpoint_mark.reader)
