@@ -147,6 +147,20 @@ def test_odd_bodies_are_failures_or_kept_whole() -> None:
     assert failure(b'{"text": "x", "deep": ' + b"[" * 100_000 + b"]" * 100_000 + b"}").code == "row_malformed"
 
 
+def test_what_is_nested_too_deep_is_a_failure_of_its_own() -> None:
+    deep = b"[" * 600 + b"]" * 600
+    field = b"[" * 1_010 + b"]" * 1_010
+    bodies = [b'{"text": "hi", "image": [' + deep + b"]}", b'{"text": "hi", "labels": ' + field + b"}", b"sales"]
+    messages = [Message(f"m{number}", body, NOON, number) for number, body in enumerate(bodies)]
+    job = parse_job({"source": QUEUE, "labels": ["a", "b"], "output": {"path": "out"}}, Path("/nowhere/job.yaml"))
+    *failed, good = message_parser(job, stream_columns(job), job.request_parser()).parse(messages)
+    assert isinstance(good.outcome, Record)
+    for entry in failed:
+        assert isinstance(entry.outcome, Failure) and entry.outcome.record is not None
+        assert entry.outcome.id in ("m0", "m1") and entry.receipt in (0, 1)
+    assert failure(b"hello", attributes={"labels": "[" * 1_020}).code == "labels_invalid"
+
+
 def test_a_body_beyond_all_bounds_is_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pipelines.streaming.parsing.MAX_LINE_BYTES", 1_000)
     found = failure(json.dumps({"text": "x" * 2_000}).encode())
