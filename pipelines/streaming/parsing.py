@@ -154,7 +154,7 @@ class MessageParser:
         outcome: Record | RecordError | None,
         given: Mapping[str, Any],
     ) -> Entry:
-        size = len(message.data) + ENTRY_BYTES
+        size = message.size_bytes + ENTRY_BYTES
         if isinstance(outcome, Record):
             assert isinstance(body, dict)
             return Entry(outcome, self._row(message, body), message.published_at, message.receipt, size)

@@ -201,7 +201,7 @@ class Poller:
     def _receive(self, messages: Sequence[Message]) -> None:
         if not messages:
             return
-        mean = sum(len(message.data) for message in messages) / len(messages)
+        mean = sum(message.size_bytes for message in messages) / len(messages)
         self._mean_bytes = max(mean, (self._mean_bytes + mean) / 2, 1.0)
         entries = self._parse(messages)
         slow = [entry for entry in entries if is_slow(entry)]

@@ -101,6 +101,16 @@ def test_the_message_passes_through_beside_the_rest_of_its_body() -> None:
     }
 
 
+def test_a_name_of_a_file_that_is_not_utf8_is_a_failure() -> None:
+    found = failure(json.dumps({"file": "/inbox/caf\udce9.pdf"}).encode())
+    assert found.code == "row_malformed" and "udce9.pdf" in str(found.record)
+
+
+def test_attributes_and_keys_count_as_bytes() -> None:
+    size = parse(b"hello")[0].size_bytes
+    assert parse(b"hello", key="k" * 70, attributes={"name": "x" * 1_000})[0].size_bytes == size + 70 + 1_004
+
+
 def test_named_columns_are_strings_or_json() -> None:
     body = {"text": "hello", "a": "one", "b": {"c": [1]}, "n": 3, "none": None, "more": 1}
     wanted = ["a", "b", "n", "none", "header", "event_time", "_rescued_data"]
