@@ -175,7 +175,10 @@ class Poller:
                     queue.poll(0, 0)
                     with self._changed:
                         self._changed.wait_for(lambda: self._closing or self._written or self._room(), 1.0)
-            self._wind_up(queue)
+            try:
+                self._wind_up(queue)
+            except Exception:  # nobody takes any more, and so nobody would hear of it
+                log.exception("reader %s closes with an error: some of its messages may come again", self.name)
         except BaseException as error:
             self._fail(error)
         finally:

@@ -228,6 +228,25 @@ def test_errors_of_the_queue_end_the_reader(readers: Readers, server: Server) ->
         readers(settings=Broken("test")).start()
 
 
+def test_a_stream_ends_though_its_queue_can_take_nothing_back(
+    readers: Readers, server: Server, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def gone(*_: Any) -> None:
+        monkeypatch.undo()
+        raise OSError("the server is gone")
+
+    stopping._end.clear()
+    server.publish({"text": "one"})
+    reader = readers(source={"stop_when_idle": "100ms"})
+    take(reader, 1)
+    monkeypatch.setattr(MemoryQueue, "give_back", gone)
+    until(lambda: not reader.advance() and reader.get_watermark() == MAX_TIMESTAMP)
+    reader.close()
+    reader._poller.join(WAIT_S)
+    assert "the server is gone" in caplog.text
+    assert stopping.has_end()
+
+
 class Hanging(ThreadingHTTPServer):
     """Answers with a document once `go` is set."""
 
