@@ -48,7 +48,7 @@ class KafkaTopic:
         self._library = kafka_library()
         self._refusals = {
             getattr(self._library.KafkaError, name)
-            for name in ("MSG_SIZE_TOO_LARGE", "INVALID_MSG_SIZE", "INVALID_RECORD")
+            for name in ("MSG_SIZE_TOO_LARGE", "INVALID_MSG_SIZE", "INVALID_RECORD", "INVALID_TIMESTAMP")
         }
         self._topic = settings.topic
         self._producer = settings.producer()
