@@ -5,6 +5,7 @@ A URL that hangs, or a document of twenty pages, delays its own record and no ot
 
 from __future__ import annotations
 
+import itertools
 import queue
 import threading
 import time
@@ -57,27 +58,29 @@ class Preparation:
         self._passed = passed
         self._ready = ready
         self._broken = broken
-        self._waiting: queue.SimpleQueue[Entry | None] = queue.SimpleQueue()
+        # By rank, then in the order they came; None ends a thread.
+        self._waiting: queue.PriorityQueue[tuple[int, int, Entry | None]] = queue.PriorityQueue()
+        self._numbers = itertools.count()
         self._opening = threading.BoundedSemaphore(available_cores())
         self._threads = 0
         self._closed = False
 
     def submit(self, entry: Entry) -> None:
-        """Takes an entry; called by one thread."""
+        """Takes an entry; fast ones go before others. Called by one thread."""
         if self._threads < THREADS:
             self._threads += 1
             # A stream that is stopped waits for no hanging URL: its record is given back.
             threading.Thread(target=self._run, name="prepare", daemon=True).start()
-        self._waiting.put(entry)
+        self._waiting.put((0 if entry.is_fast else 1, next(self._numbers), entry))
 
     def close(self) -> None:
         """Ends the threads, each after what it has in hand."""
         self._closed = True
         for _ in range(self._threads):
-            self._waiting.put(None)
+            self._waiting.put((2, next(self._numbers), None))
 
     def _run(self) -> None:
-        while (entry := self._waiting.get()) is not None and not self._closed:
+        while (entry := self._waiting.get()[2]) is not None and not self._closed:
             try:
                 self._prepare(entry)
             except BaseException as error:

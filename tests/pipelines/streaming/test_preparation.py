@@ -1,23 +1,22 @@
 """Slow records, and the trouble that their files make."""
 
 import errno
+import threading
 from typing import Any
 
 import pyarrow as pa
 import pytest
 
 from classer_core import Classifier
-from classer_core.cached import CachedEngine
 from classer_core.contents import Attachment
-from classer_core.engine import Engine
 from classer_core.fetching import FetchRules
 from classer_core.records import Failure, Record
 from pipelines.streaming import preparation
 from pipelines.streaming.parsing import Entry
 from pipelines.streaming.preparation import Preparation
 from tests import documents
-from tests.fakes import FakeModel
 from tests.memory_queue import NOON
+from tests.pipelines.streaming.test_source import load, until
 
 CLASSIFIER = Classifier(("billing", "sales"))
 
@@ -25,9 +24,7 @@ CLASSIFIER = Classifier(("billing", "sales"))
 def prepared(attachments: list[Attachment]) -> Entry:
     """One entry of a watched folder, prepared."""
     entry = Entry(Record("r1", "", CLASSIFIER, attachments=tuple(attachments)), (), NOON, 1, 1_000)
-    made = Preparation(
-        lambda: CachedEngine(Engine(FakeModel())), FetchRules(), True, pa.schema([]), lambda _: None, lambda _: None
-    )
+    made = Preparation(load, FetchRules(), True, pa.schema([]), lambda _: None, lambda _: None)
     made._prepare(entry)
     return entry
 
@@ -70,6 +67,26 @@ def test_a_file_that_stays_out_of_reach_is_a_failure(monkeypatch: pytest.MonkeyP
     assert isinstance(found, Failure)
     assert (found.id, found.stage, found.code, found.field) == ("r1", "fetch", "file_unreadable", "file")
     assert "gs://bucket/a.pdf" in found.message and storage.asked == 3
+
+
+def test_fast_records_go_first_and_the_end_goes_last(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(preparation, "THREADS", 1)
+    go, begun, done = threading.Event(), threading.Event(), []
+
+    def wait(entry: Entry) -> None:
+        begun.set()
+        assert go.wait(20)
+        done.append(entry.outcome.id)
+
+    made = Preparation(load, FetchRules(), True, pa.schema([]), wait, done.append)
+    for name, priority in (("first", "standard"), ("s1", "standard"), ("f1", "fast"), ("s2", "standard")):
+        made.submit(Entry(Record(name, "sales", CLASSIFIER, priority), (), NOON, name, 1_000))
+        assert begun.wait(20)
+    made.submit(Entry(Record("f2", "sales", CLASSIFIER, "fast"), (), NOON, "f2", 1_000))
+    go.set()
+    until(lambda: len(done) == 5)
+    made.close()
+    assert done == ["first", "f1", "f2", "s1", "s2"]
 
 
 def test_trouble_of_this_machine_is_no_failure_of_a_file(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -298,6 +298,13 @@ def test_a_url_that_hangs_delays_its_own_record_alone(readers: Readers, server: 
     assert all(isinstance(answer, Answer) and answer.label == "billing" for answer in known.values())
 
 
+def test_hundreds_of_urls_that_hang_delay_nobody_else(readers: Readers, server: Server, hanging: Hanging) -> None:
+    server.publish(*({"file": hanging.url} for _ in range(500)))
+    server.publish({"id": "fast", "text": "sales", "priority": "fast"}, {"id": "standard", "text": "sales"})
+    found = take(readers(allow_hosts=["127.0.0.1"], allow_http=True), 2)
+    assert ids(found) == ["fast", "standard"]
+
+
 def test_what_is_given_back_waits_for_no_url(readers: Readers, server: Server, hanging: Hanging) -> None:
     server.publish({"id": "slow", "file": hanging.url})
     reader = readers(allow_hosts=["127.0.0.1"], allow_http=True)
