@@ -52,6 +52,9 @@ Look = tuple[int, float]  # a file's size in bytes and when it was last written 
 class FolderQueue:
     """See `Queue`. A file is a message when two looks at it find the same size and time; later ones are a new message.
 
+    Published rows are known by path and hour: after a restart, a file that was replaced within the hour of the version
+    that has been published is taken for that one.
+
     Receipts are (path, look). Where outputs have no ids to look up, a restart without a checkpoint reads them all.
     """
 
