@@ -216,7 +216,7 @@ def from_text(name: str, value: Any) -> Any:
             return json.loads(value)
         if name == "threshold":
             return float(value)
-    except ValueError:
+    except (ValueError, RecursionError):
         return value
     if name == "cache":
         return {"true": True, "false": False}.get(value.strip().lower(), value)

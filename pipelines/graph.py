@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import Any
 
 import apache_beam as beam
+from apache_beam.options.pipeline_options import StandardOptions
 
 from classer_core.cached import CachedEngine
 from pipelines.budget import POSTPONED, SpendBudget, TakeBudget
@@ -34,6 +35,8 @@ from pipelines.write import WriteFailures, WriteResults
 # Rows reach a topic at once; after so long their messages are acknowledged. Between two bundles Beam's local runner
 # stands still for up to 0.2 s.
 TOPIC_BUNDLE_S = 10.0
+# Flink makes no checkpoint while a bundle is open, and gives one up after ten minutes.
+FLINK_BUNDLE_S = 300.0
 
 
 def build(
@@ -127,10 +130,12 @@ class StreamedRecords(beam.PTransform[Any, Any]):
                 | "ParseMessages" >> beam.ParDo(ParseMessages(job, self._columns))
                 | "FetchContents" >> beam.ParDo(FetchContents(rules, job.source.format == "documents"))
             )
-        stream = Stream(job, self._columns, self._folder, self._load, bundle_seconds(job))
+        seconds = bundle_seconds(job, pbegin.pipeline.options.view_as(StandardOptions).runner)
+        stream = Stream(job, self._columns, self._folder, self._load, seconds)
         return pbegin | "ReadStream" >> ReadStream(stream, queue_settings(job, self._folder), self._readers)
 
 
-def bundle_seconds(job: Job) -> float:
+def bundle_seconds(job: Job, runner: str | None) -> float:
     """How long a stream's rows are gathered before they are published: what topics get is there at once anyway."""
-    return job.output.file_seconds if isinstance(job.output, FileOutput) else TOPIC_BUNDLE_S
+    seconds = job.output.file_seconds if isinstance(job.output, FileOutput) else TOPIC_BUNDLE_S
+    return min(seconds, FLINK_BUNDLE_S) if runner == "FlinkRunner" else seconds

@@ -34,6 +34,12 @@ class Message:
     key: str | None = None
     attributes: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def size_bytes(self) -> int:
+        """About what it takes."""
+        headers = sum(len(name) + len(value) for name, value in self.attributes.items())
+        return len(self.data) + len(self.key or "") + headers
+
 
 class Queue(Protocol):
     """One open connection of one reader. One thread calls everything but `position`, which may come from another one.

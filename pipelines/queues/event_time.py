@@ -19,6 +19,14 @@ def event_time(attributes: Mapping[str, str], name: str | None, published_at: da
         if value.lstrip("-").isdigit():
             return datetime.fromtimestamp(int(value) / 1_000, UTC)
         found = datetime.fromisoformat(value)
+        return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
     except (ValueError, OverflowError, OSError):
         return published_at
-    return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
+
+
+def time_of(milliseconds: int) -> datetime:
+    """Milliseconds since 1970 as a server gives them; now, where they are no time."""
+    try:
+        return datetime.fromtimestamp(milliseconds / 1_000, UTC) if milliseconds >= 0 else datetime.now(UTC)
+    except (ValueError, OverflowError, OSError):
+        return datetime.now(UTC)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import time
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-
-import orjson
 
 from pipelines.queues import Message, Queue
 from pipelines.storage import display_name, match_files
@@ -52,6 +51,9 @@ Look = tuple[int, float]  # a file's size in bytes and when it was last written 
 
 class FolderQueue:
     """See `Queue`. A file is a message when two looks at it find the same size and time; later ones are a new message.
+
+    Published rows are known by path and hour: after a restart, a file that was replaced within the hour of the version
+    that has been published is taken for that one.
 
     Receipts are (path, look). Where outputs have no ids to look up, a restart without a checkpoint reads them all.
     """
@@ -128,7 +130,7 @@ class FolderQueue:
             return {}
         by_partition: dict[str, dict[bytes, tuple[str, Look]]] = {}
         for path, look in files:
-            id_ = digest_of(display_name(path, self._settings.folder))
+            id_ = digest_of(_id(path, self._settings.folder))
             by_partition.setdefault(partition_of(_moment(look)), {})[id_] = path, look
         return dict(
             ids[id_] for partition, ids in by_partition.items() for id_ in self._published.known(partition, list(ids))
@@ -137,7 +139,13 @@ class FolderQueue:
 
 def file_message(path: str, look: Look, folder: str) -> Message:
     """A file as a message, whose id is its path relative to a folder."""
-    return Message(display_name(path, folder), orjson.dumps({"file": path}), _moment(look), (path, look))
+    body = json.dumps({"file": path}).encode()  # escapes what of a name is not UTF-8; the parser makes it a failure
+    return Message(_id(path, folder), body, _moment(look), (path, look))
+
+
+def _id(path: str, folder: str) -> str:
+    """The id as rows have it."""
+    return display_name(path, folder).encode("utf-8", "backslashreplace").decode()
 
 
 def _moment(look: Look) -> datetime:

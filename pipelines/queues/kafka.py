@@ -12,12 +12,11 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from classer_core.errors import JobError
 from pipelines.queues import Message, Queue
-from pipelines.queues.event_time import event_time
+from pipelines.queues.event_time import event_time, time_of
 from pipelines.queues.kafka_cluster import ANSWER_S, KafkaCluster, kafka_library
 from pipelines.queues.offsets import PartitionOffsets, Reached
 
@@ -176,8 +175,8 @@ class KafkaQueue:
     def _message(self, message: confluent_kafka.Message) -> Message:
         kind, milliseconds = message.timestamp()
         known = kind != self._library.TIMESTAMP_NOT_AVAILABLE
-        published_at = datetime.fromtimestamp(milliseconds / 1_000, UTC) if known else datetime.now(UTC)
-        attributes = {name: _text(value) for name, value in message.headers() or ()}
+        published_at = time_of(milliseconds if known else -1)
+        attributes = attributes_of(message)
         number, offset, key = message.partition(), message.offset(), message.key()
         return Message(
             id=f"{message.topic()}/{number}@{offset}",
@@ -257,6 +256,14 @@ class KafkaQueue:
 
     def _place(self, partition: int, offset: int) -> Any:
         return self._library.TopicPartition(self._settings.topic, partition, offset)
+
+
+def attributes_of(message: confluent_kafka.Message) -> dict[str, str]:
+    """The headers of a message; none of them where a name is not UTF-8, which the library can't give."""
+    try:
+        return {name: _text(value) for name, value in message.headers() or ()}
+    except (SystemError, UnicodeDecodeError):
+        return {}
 
 
 def _by_partition(receipts: Iterable[Receipt]) -> dict[int, list[int]]:

@@ -48,12 +48,13 @@ class KafkaTopic:
         self._library = kafka_library()
         self._refusals = {
             getattr(self._library.KafkaError, name)
-            for name in ("MSG_SIZE_TOO_LARGE", "INVALID_MSG_SIZE", "INVALID_RECORD")
+            for name in ("MSG_SIZE_TOO_LARGE", "INVALID_MSG_SIZE", "INVALID_RECORD", "INVALID_TIMESTAMP")
         }
         self._topic = settings.topic
         self._producer = settings.producer()
         self._out = 0
         self._refused: list[Refused] = []
+        self._neighbours: list[OutgoingMessage] = []  # of refused messages, whose batch they shared
         self._error: Any = None
 
     def send(self, message: OutgoingMessage) -> None:
@@ -76,11 +77,14 @@ class KafkaTopic:
         self._producer.poll(0)
 
     def wait(self) -> Sequence[Refused]:
-        """See `Topic.wait`."""
-        while self._out:
-            self._producer.flush(SERVE_S)
+        """See `Topic.wait`. Neighbours of what is refused are sent again, each alone."""
+        self._flush()
+        while self._neighbours and self._error is None:
+            self.send(self._neighbours.pop(0))
+            self._flush()
         error, self._error = self._error, None
         refused, self._refused = self._refused, []
+        self._neighbours.clear()
         if error is not None:
             raise self._library.KafkaException(error)
         return refused
@@ -89,11 +93,17 @@ class KafkaTopic:
         """See `Topic.close`."""
         self._producer.flush(0)
 
+    def _flush(self) -> None:
+        while self._out:
+            self._producer.flush(SERVE_S)
+
     def _arrived(self, message: OutgoingMessage, error: Any, _: Any) -> None:
         self._out -= 1
         if error is None:
             return
         if error.code() in self._refusals:
             self._refused.append(Refused(message, error.str()))
+        elif error.code() == self._library.KafkaError._INVALID_DIFFERENT_RECORD:
+            self._neighbours.append(message)
         else:
             self._error = self._error or error

@@ -62,7 +62,7 @@ class PubSubQueueSettings:
 
 
 class PubSubQueue:
-    """One open streaming pull. See `Queue`; receipts are Pub/Sub's own, which other connections can use too."""
+    """One open streaming pull. See `Queue`; receipts are Pub/Sub's own."""
 
     def __init__(self, settings: PubSubQueueSettings) -> None:
         from google.cloud.pubsub_v1.subscriber.scheduler import ThreadScheduler
@@ -98,14 +98,9 @@ class PubSubQueue:
 
     def acknowledge(self, receipts: Sequence[str]) -> None:
         """See `Queue.acknowledge`."""
-        unknown = []
         for receipt in receipts:
             if (message := self._out.pop(receipt, None)) is not None:
                 message.ack()
-            else:
-                unknown.append(receipt)
-        if unknown:  # of a queue before this one
-            self._client.acknowledge(subscription=self._settings.subscription, ack_ids=unknown, timeout=ANSWER_S)
 
     def give_back(self, receipts: Sequence[str]) -> None:
         """See `Queue.give_back`."""

@@ -15,6 +15,8 @@ OUT_MESSAGES, OUT_BYTES = 2_000, 32 << 20
 # Of one message. Source: https://cloud.google.com/pubsub/quotas#resource_limits
 MAX_ATTRIBUTES, MAX_NAME_BYTES, MAX_VALUE_BYTES = 100, 256, 1_024
 RESERVED = "goog"
+# Attributes are keyword arguments of the client's `publish`: one with such a name would be taken for its own.
+PARAMETERS = frozenset({"self", "topic", "data", "ordering_key", "retry", "timeout"})
 
 
 @dataclass(frozen=True)
@@ -99,6 +101,7 @@ def _attributes(message: OutgoingMessage) -> dict[str, str]:
         for name, value in message.all_attributes().items()
         if name
         and not name.startswith(RESERVED)
+        and name not in PARAMETERS
         and len(name.encode()) <= MAX_NAME_BYTES
         and len(value.encode()) <= MAX_VALUE_BYTES
     }

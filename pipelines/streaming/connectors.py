@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import UTC, datetime
+from datetime import UTC
 from itertools import groupby
 from typing import Any
 
@@ -17,7 +17,7 @@ from pipelines.chunks import Chunk
 from pipelines.job import Job
 from pipelines.job.sections import FileSource, KafkaSource, PubSubSource
 from pipelines.queues import Message
-from pipelines.queues.event_time import event_time
+from pipelines.queues.event_time import event_time, time_of
 from pipelines.queues.folder import file_message
 from pipelines.readers import Columns
 from pipelines.streaming.parsing import Entry, message_parser, pack
@@ -79,8 +79,8 @@ def _plain(source: KafkaSource) -> dict[str, str]:
 
 def message_of_kafka(row: Any, timestamp_attribute: str | None) -> Message:
     """What ReadFromKafka gives in, the same as one of our messages out."""
-    attributes = {header.key: _text(header.value) for header in row.headers or ()}
-    published_at = datetime.fromtimestamp(row.timestamp / 1_000, UTC)
+    attributes = {header.key: _text(header.value or b"") for header in row.headers or ()}
+    published_at = time_of(row.timestamp)
     return Message(
         f"{row.topic}/{row.partition}@{row.offset}",
         row.value or b"",

@@ -92,6 +92,15 @@ class MessageParser:
 
     def parse(self, messages: Sequence[Message]) -> list[Entry]:
         """One entry per message, in the same order."""
+        try:
+            return self._parse(messages)
+        except RecursionError:
+            if len(messages) != 1:
+                return [entry for message in messages for entry in self.parse([message])]
+        error = RecordError(FailureCode.ROW_MALFORMED, f"message {messages[0].id} is JSON nested too deep")
+        return [self._entry(messages[0], error, None, {})]
+
+    def _parse(self, messages: Sequence[Message]) -> list[Entry]:
         bodies: list[dict[str, Any] | RecordError] = [self._body(message) for message in messages]
         good = [number for number, body in enumerate(bodies) if isinstance(body, dict)]
         given = [self._given(messages[number], bodies[number]) for number in good]
@@ -145,14 +154,10 @@ class MessageParser:
         outcome: Record | RecordError | None,
         given: Mapping[str, Any],
     ) -> Entry:
-        size = len(message.data) + ENTRY_BYTES
+        size = message.size_bytes + ENTRY_BYTES
         if isinstance(outcome, Record):
             assert isinstance(body, dict)
-            try:
-                return Entry(outcome, self._row(message, body), message.published_at, message.receipt, size)
-            except RecursionError:
-                error = f"the body of message {message.id} is JSON nested too deep"
-                body = RecordError(FailureCode.ROW_MALFORMED, error)
+            return Entry(outcome, self._row(message, body), message.published_at, message.receipt, size)
         if isinstance(body, RecordError):
             failure = Failure.of(body, self._id(message), "read", record_json({"message": _shown_body(message.data)}))
         else:

@@ -21,7 +21,6 @@ log = logging.getLogger(__name__)
 # What a reader holds; a queue that has more keeps it.
 BUFFER_RECORDS = 4_096
 BUFFER_BYTES = 64 << 20
-SLOW_RECORDS = 256
 POLL_RECORDS = 1_024
 FIRST_POLL_RECORDS = 64
 POLL_S = 0.1
@@ -175,7 +174,10 @@ class Poller:
                     queue.poll(0, 0)
                     with self._changed:
                         self._changed.wait_for(lambda: self._closing or self._written or self._room(), 1.0)
-            self._wind_up(queue)
+            try:
+                self._wind_up(queue)
+            except Exception:  # nobody takes any more, and so nobody would hear of it
+                log.exception("reader %s closes with an error: some of its messages may come again", self.name)
         except BaseException as error:
             self._fail(error)
         finally:
@@ -189,7 +191,7 @@ class Poller:
 
     def _room(self) -> int:
         """How many messages may be taken now."""
-        if is_stopping() or len(self._preparing) >= SLOW_RECORDS:
+        if is_stopping() or len(self._preparing) >= BUFFER_RECORDS:
             return 0
         held = self._lanes.bytes + sum(entry.size_bytes for entry in list(self._preparing.values()))
         by_size = (BUFFER_BYTES - held) / self._mean_bytes
@@ -201,7 +203,7 @@ class Poller:
     def _receive(self, messages: Sequence[Message]) -> None:
         if not messages:
             return
-        mean = sum(len(message.data) for message in messages) / len(messages)
+        mean = sum(message.size_bytes for message in messages) / len(messages)
         self._mean_bytes = max(mean, (self._mean_bytes + mean) / 2, 1.0)
         entries = self._parse(messages)
         slow = [entry for entry in entries if is_slow(entry)]
@@ -215,6 +217,8 @@ class Poller:
 
     def _prepared(self, entry: Entry) -> None:
         with self._changed:
+            if not entry.is_fast:  # what documents weigh is known only now
+                self._changed.wait_for(lambda: self._closing or self._error or self._lanes.bytes < BUFFER_BYTES)
             if self._preparing.pop(id(entry), None) is not None:
                 self._active_at = time.monotonic()
                 self._lanes.put([entry], first=True)

@@ -29,7 +29,7 @@ class Refresher:
         self._thread = threading.Thread(target=self._run, name="refresh", daemon=True)
 
     def start(self) -> None:
-        """Looks for new versions from now on, every `refresh:` seconds."""
+        """Looks for new versions now, and every `refresh:` seconds from then on."""
         self._thread.start()
 
     def close(self) -> None:
@@ -47,6 +47,7 @@ class Refresher:
             log.warning("saved classifiers can't be refreshed, the known ones stay: %s", str(error)[:300])
 
     def _run(self) -> None:
+        self.refresh()  # a job that goes on from a checkpoint may have been loaded long ago
         while not self._closed.wait(self._job.refresh):
             self.refresh()
 

@@ -22,8 +22,8 @@ from pipelines.classify import NAMESPACE
 from pipelines.queues.topics import OutgoingMessage, Refused, TopicSettings
 from pipelines.writers.files import row_as_json
 
-# What is left of the record of a failure that is too large itself.
-SHORT_RECORD_CHARS = 1_000
+# What is left of each text of a failure row that is too large itself.
+SHORT_CHARS = 1_000
 
 
 class PublishResults(beam.PTransform[Any, Any]):
@@ -47,7 +47,7 @@ class PublishResults(beam.PTransform[Any, Any]):
 
 
 class PublishFailures(beam.PTransform[Any, Any]):
-    """Publishes batches of failures. Bounded or not. One that is refused is sent again with less of its record."""
+    """Publishes batches of failures. Bounded or not. One that is refused is sent again with less of its texts."""
 
     def __init__(self, settings: TopicSettings) -> None:
         super().__init__()
@@ -142,8 +142,12 @@ def failure_of(refused: Refused) -> Failure:
 
 
 def shortened(message: OutgoingMessage) -> OutgoingMessage:
-    """The message of a failure row with the beginning of its record only."""
-    row = orjson.loads(message.data)
-    if row["record"] is not None:
-        row["record"] = f"{row['record'][:SHORT_RECORD_CHARS]}… [{len(row['record'])} characters]"
-    return OutgoingMessage(orjson.dumps(row), message.id)
+    """The message of a failure row with the beginning of its texts only: of the record, but an id may be long too."""
+    row = {name: _cut(value) for name, value in orjson.loads(message.data).items()}
+    return OutgoingMessage(orjson.dumps(row), row["id"])
+
+
+def _cut(value: Any) -> Any:
+    if not isinstance(value, str) or len(value) <= SHORT_CHARS:
+        return value
+    return f"{value[:SHORT_CHARS]}… [{len(value)} characters]"

@@ -7,6 +7,7 @@ for ever. A stream that has come to its end is cancelled instead, once a checkpo
 from __future__ import annotations
 
 import threading
+from contextlib import suppress
 from typing import Any
 
 from pipelines.streaming.polling import are_over
@@ -22,7 +23,8 @@ def wait_for_stream(result: Any) -> None:
         while not done.wait(LOOK_S):
             if are_over():
                 cancelled.set()
-                result.metrics()  # there are none afterwards
+                with suppress(Exception):  # a job that is not cancelled never ends
+                    result.metrics()  # there are none afterwards
                 result.cancel()
                 return
 

@@ -200,6 +200,13 @@ def test_what_looks_at_a_whole_source_refuses_a_stream(tmp_path: Path) -> None:
             look()
 
 
+def test_bundles_leave_flink_time_for_its_checkpoints(tmp_path: Path) -> None:
+    document = {"source": QUEUE, "labels": LABELS, "output": {"path": "out", "file_seconds": 3_600}}
+    job = parse_job(document, tmp_path / "job.yaml")
+    found = [pipelines.graph.bundle_seconds(job, runner) for runner in ("FlinkRunner", "DirectRunner", None)]
+    assert found == [300, 3_600, 3_600]
+
+
 def test_settings_of_a_watched_folder_know_both_outputs(tmp_path: Path) -> None:
     from pipelines.queues.settings import queue_settings
 

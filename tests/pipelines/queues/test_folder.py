@@ -1,5 +1,6 @@
 """New files of a folder, each once, and none before it is whole."""
 
+import json
 import os
 import time
 from collections.abc import Iterator
@@ -63,6 +64,17 @@ def test_a_message_is_a_record_of_its_file(folder: Folder) -> None:
     [message] = folder.queue.poll(0, 10)
     assert orjson.loads(message.data) == {"file": str(folder.path / "inbox" / "a.pdf")}
     assert abs(message.published_at.timestamp() - (folder.now - 3 * WATCH_S)) < 1
+
+
+def test_a_name_that_is_not_utf8_is_a_message_too(folder: Folder) -> None:
+    name = os.fsdecode(b"caf\xe9.pdf")
+    folder.write(name)
+    folder.queue._next_look_at = 0.0
+    [message] = folder.queue.poll(0, 10)
+    assert json.loads(message.data) == {"file": str(folder.path / "inbox" / name)}
+    assert message.id == "inbox/caf\\udce9.pdf"
+    Writer(folder.path / "out").write([message.id], message.published_at).end()
+    assert folder.look(folder.open((str(folder.path / "out"),))) == []
 
 
 def test_a_file_that_is_being_written_waits(folder: Folder) -> None:

@@ -156,16 +156,6 @@ def test_a_lease_lasts_as_long_as_the_work(pubsub: PubSubEmulator, publish: Any,
     take(opened(), 0, 12)
 
 
-def test_what_another_queue_has_taken_can_be_acknowledged(publish: Any, opened: Open) -> None:
-    publish(["x"])
-    first, second = opened(), opened()
-    messages = first.poll(5, 10) or second.poll(5, 10)
-    second.acknowledge([message.receipt for message in messages])
-    first.acknowledge([message.receipt for message in messages])
-    first.close()
-    take(second, 0, 12)
-
-
 def test_no_more_is_out_than_allowed(publish: Any, opened: Open, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pubsub_queue, "OUT_MESSAGES", 50)
     publish(range(400))

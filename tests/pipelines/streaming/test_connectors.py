@@ -4,7 +4,9 @@ import json
 import time
 import uuid
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import apache_beam as beam
@@ -26,8 +28,6 @@ from tests.servers.expansion import ExpansionService
 from tests.servers.kafka import KafkaBroker
 from tests.servers.pubsub import PubSubEmulator
 
-pytestmark = pytest.mark.integration
-
 LABELS = ["billing", "sales"]
 WAIT_SECONDS = 60
 
@@ -44,6 +44,7 @@ def rows(folder: Path) -> dict[str, dict[str, Any]]:
     return {row["id"]: row for row in found}
 
 
+@pytest.mark.integration
 def test_pubsub_by_way_of_beams_connector(pubsub: PubSubEmulator, tmp_path: Path) -> None:
     """The graph that Dataflow gets, on the one local runner that has this connector, though without id labels."""
     topic = pubsub.create_topic("connector")
@@ -72,6 +73,16 @@ def test_pubsub_by_way_of_beams_connector(pubsub: PubSubEmulator, tmp_path: Path
     assert rows(tmp_path / "out-failures").keys() == {"bad"}
 
 
+def test_a_kafka_message_may_have_headers_without_values_and_no_real_time() -> None:
+    row = SimpleNamespace(topic="t", partition=1, offset=7, key=None, value=b"hello")
+    row.headers = [SimpleNamespace(key="none", value=None), SimpleNamespace(key="lang", value=b"de")]
+    for milliseconds in (-1, 2**62, 10**15):
+        row.timestamp = milliseconds
+        message = message_of_kafka(row, None)
+        assert abs(message.published_at - datetime.now(UTC)) < timedelta(minutes=1)
+        assert (message.id, message.attributes) == ("t/1@7", {"none": "", "lang": "de"})
+
+
 @pytest.fixture(scope="module")
 def expansion() -> Iterator[ExpansionService]:
     with ExpansionService() as service:
@@ -85,6 +96,7 @@ def receive(message: Message) -> None:
     RECEIVED.append(message)
 
 
+@pytest.mark.integration
 def test_kafka_by_way_of_beams_connector(kafka: KafkaBroker, expansion: ExpansionService) -> None:
     """KafkaIO itself, in Java, with a number of messages after which it ends."""
     import confluent_kafka
@@ -119,6 +131,7 @@ def test_kafka_by_way_of_beams_connector(kafka: KafkaBroker, expansion: Expansio
     assert by_id(RECEIVED) == by_id(ours)
 
 
+@pytest.mark.integration
 def test_dataflow_gets_kafka_io(expansion: ExpansionService, tmp_path: Path) -> None:
     servers = {"format": "kafka", "bootstrap_servers": "broker:9092"}
     job = job_in(tmp_path, {**servers, "topic": "tickets", "group": "classer"})

@@ -101,6 +101,16 @@ def test_the_message_passes_through_beside_the_rest_of_its_body() -> None:
     }
 
 
+def test_a_name_of_a_file_that_is_not_utf8_is_a_failure() -> None:
+    found = failure(json.dumps({"file": "/inbox/caf\udce9.pdf"}).encode())
+    assert found.code == "row_malformed" and "udce9.pdf" in str(found.record)
+
+
+def test_attributes_and_keys_count_as_bytes() -> None:
+    size = parse(b"hello")[0].size_bytes
+    assert parse(b"hello", key="k" * 70, attributes={"name": "x" * 1_000})[0].size_bytes == size + 70 + 1_004
+
+
 def test_named_columns_are_strings_or_json() -> None:
     body = {"text": "hello", "a": "one", "b": {"c": [1]}, "n": 3, "none": None, "more": 1}
     wanted = ["a", "b", "n", "none", "header", "event_time", "_rescued_data"]
@@ -145,6 +155,20 @@ def test_odd_bodies_are_failures_or_kept_whole() -> None:
     assert "ud800" in parse(odd)[1]["_rescued_data"]
     assert failure(b'{"text": 7, "deep": ' + b"[" * 400 + b"]" * 400 + b"}").code == "text_invalid"
     assert failure(b'{"text": "x", "deep": ' + b"[" * 100_000 + b"]" * 100_000 + b"}").code == "row_malformed"
+
+
+def test_what_is_nested_too_deep_is_a_failure_of_its_own() -> None:
+    deep = b"[" * 600 + b"]" * 600
+    field = b"[" * 1_010 + b"]" * 1_010
+    bodies = [b'{"text": "hi", "image": [' + deep + b"]}", b'{"text": "hi", "labels": ' + field + b"}", b"sales"]
+    messages = [Message(f"m{number}", body, NOON, number) for number, body in enumerate(bodies)]
+    job = parse_job({"source": QUEUE, "labels": ["a", "b"], "output": {"path": "out"}}, Path("/nowhere/job.yaml"))
+    *failed, good = message_parser(job, stream_columns(job), job.request_parser()).parse(messages)
+    assert isinstance(good.outcome, Record)
+    for entry in failed:
+        assert isinstance(entry.outcome, Failure) and entry.outcome.record is not None
+        assert entry.outcome.id in ("m0", "m1") and entry.receipt in (0, 1)
+    assert failure(b"hello", attributes={"labels": "[" * 1_020}).code == "labels_invalid"
 
 
 def test_a_body_beyond_all_bounds_is_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:

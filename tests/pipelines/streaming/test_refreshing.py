@@ -47,6 +47,14 @@ def test_new_versions_are_followed(tmp_path: Path, store: ClassifierStore) -> No
     refresher.close()
 
 
+def test_a_job_that_was_loaded_long_ago_looks_at_once(tmp_path: Path, store: ClassifierStore) -> None:
+    refresher = Refresher(job_of(tmp_path, refresh="1h"))
+    store.save("tickets", Classifier(("billing", "other")))
+    refresher.start()
+    until(lambda: classifier_of(refresher) == "tickets@v2")
+    refresher.close()
+
+
 def test_a_pinned_version_stays(tmp_path: Path, store: ClassifierStore) -> None:
     refresher = Refresher(job_of(tmp_path, classifier="tickets@v1"))
     store.save("tickets", Classifier(("other", "labels")))

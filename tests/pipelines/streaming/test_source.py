@@ -228,6 +228,25 @@ def test_errors_of_the_queue_end_the_reader(readers: Readers, server: Server) ->
         readers(settings=Broken("test")).start()
 
 
+def test_a_stream_ends_though_its_queue_can_take_nothing_back(
+    readers: Readers, server: Server, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def gone(*_: Any) -> None:
+        monkeypatch.undo()
+        raise OSError("the server is gone")
+
+    stopping._end.clear()
+    server.publish({"text": "one"})
+    reader = readers(source={"stop_when_idle": "100ms"})
+    take(reader, 1)
+    monkeypatch.setattr(MemoryQueue, "give_back", gone)
+    until(lambda: not reader.advance() and reader.get_watermark() == MAX_TIMESTAMP)
+    reader.close()
+    reader._poller.join(WAIT_S)
+    assert "the server is gone" in caplog.text
+    assert stopping.has_end()
+
+
 class Hanging(ThreadingHTTPServer):
     """Answers with a document once `go` is set."""
 
@@ -277,6 +296,13 @@ def test_a_url_that_hangs_delays_its_own_record_alone(readers: Readers, server: 
     assert sorted(ids(slow)) == [f"slow{number}" for number in range(5)]
     known = {known.source_id: known.answer for chunk in slow for known in chunk.known.values()}
     assert all(isinstance(answer, Answer) and answer.label == "billing" for answer in known.values())
+
+
+def test_hundreds_of_urls_that_hang_delay_nobody_else(readers: Readers, server: Server, hanging: Hanging) -> None:
+    server.publish(*({"file": hanging.url} for _ in range(500)))
+    server.publish({"id": "fast", "text": "sales", "priority": "fast"}, {"id": "standard", "text": "sales"})
+    found = take(readers(allow_hosts=["127.0.0.1"], allow_http=True), 2)
+    assert ids(found) == ["fast", "standard"]
 
 
 def test_what_is_given_back_waits_for_no_url(readers: Readers, server: Server, hanging: Hanging) -> None:

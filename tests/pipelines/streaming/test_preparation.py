@@ -1,0 +1,94 @@
+"""Slow records, and the trouble that their files make."""
+
+import errno
+import threading
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from classer_core import Classifier
+from classer_core.contents import Attachment
+from classer_core.fetching import FetchRules
+from classer_core.records import Failure, Record
+from pipelines.streaming import preparation
+from pipelines.streaming.parsing import Entry
+from pipelines.streaming.preparation import Preparation
+from tests import documents
+from tests.memory_queue import NOON
+from tests.pipelines.streaming.test_source import load, until
+
+CLASSIFIER = Classifier(("billing", "sales"))
+
+
+def prepared(attachments: list[Attachment]) -> Entry:
+    """One entry of a watched folder, prepared."""
+    entry = Entry(Record("r1", "", CLASSIFIER, attachments=tuple(attachments)), (), NOON, 1, 1_000)
+    made = Preparation(load, FetchRules(), True, pa.schema([]), lambda _: None, lambda _: None)
+    made._prepare(entry)
+    return entry
+
+
+class Storage:
+    """Answers after so many errors."""
+
+    def __init__(self, *errors: Exception) -> None:
+        self.errors = list(errors)
+        self.asked = 0
+
+    def read(self, attachments: list[Attachment]) -> list[None]:
+        self.asked += 1
+        if self.errors:
+            raise self.errors.pop(0)
+        for item in attachments:
+            item.data = documents.pdf("a billing matter")
+        return [None] * len(attachments)
+
+
+@pytest.fixture(autouse=True)
+def no_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(preparation, "RETRY_S", (0.0, 0.0, 0.0))
+
+
+def use(storage: Storage, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    monkeypatch.setattr(preparation, "read_files", storage.read)
+    return [Attachment("file", 1, "gs://bucket/a.pdf")]
+
+
+def test_a_storage_in_trouble_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    storage = Storage(TimeoutError("slow"), RuntimeError("503"))
+    assert prepared(use(storage, monkeypatch)).known is not None
+    assert storage.asked == 3
+
+
+def test_a_file_that_stays_out_of_reach_is_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    storage = Storage(*(OSError(errno.EIO, "503") for _ in range(9)))
+    found = prepared(use(storage, monkeypatch)).outcome
+    assert isinstance(found, Failure)
+    assert (found.id, found.stage, found.code, found.field) == ("r1", "fetch", "file_unreadable", "file")
+    assert "gs://bucket/a.pdf" in found.message and storage.asked == 3
+
+
+def test_fast_records_go_first_and_the_end_goes_last(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(preparation, "THREADS", 1)
+    go, begun, done = threading.Event(), threading.Event(), []
+
+    def wait(entry: Entry) -> None:
+        begun.set()
+        assert go.wait(20)
+        done.append(entry.outcome.id)
+
+    made = Preparation(load, FetchRules(), True, pa.schema([]), wait, done.append)
+    for name, priority in (("first", "standard"), ("s1", "standard"), ("f1", "fast"), ("s2", "standard")):
+        made.submit(Entry(Record(name, "sales", CLASSIFIER, priority), (), NOON, name, 1_000))
+        assert begun.wait(20)
+    made.submit(Entry(Record("f2", "sales", CLASSIFIER, "fast"), (), NOON, "f2", 1_000))
+    go.set()
+    until(lambda: len(done) == 5)
+    made.close()
+    assert done == ["first", "f1", "f2", "s1", "s2"]
+
+
+def test_trouble_of_this_machine_is_no_failure_of_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(OSError, match="too many"):
+        prepared(use(Storage(OSError(errno.EMFILE, "too many open files")), monkeypatch))
