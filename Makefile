@@ -33,24 +33,25 @@ test: lint ## Checks, and every test that Python alone can run.
 integration: $(READY) ## Tests with real servers and runners, which it installs (Debian, root; Java 17, Maven).
 	@dpkg -s $(DEBIAN_PACKAGES) >/dev/null 2>&1 || \
 		(apt-get update -qq && apt-get install -y -qq --no-install-recommends $(DEBIAN_PACKAGES))
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-extras.lock \
-		apache-flink-libraries==1.19.3
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check apache-flink-libraries==1.19.3
 	@$(BIN)/python -m runners.flink.jars > /dev/null
 	@$(BIN)/python -m tests.servers.bigquery
 	@$(BIN)/python -m tests.servers.storage > /dev/null
 	@$(BIN)/python -m tests.servers.jars > /dev/null
 	$(BIN)/pytest -m integration
 
-benchmarks: $(READY) ## Prints the tables of tests/benchmarks/README.md (needs CLASSER_CORPUS).
+benchmarks: $(READY) ## Prints the tables of tests/benchmarks/README.md (needs CLASSER_CORPUS, and what integration installs).
 	$(BIN)/python -m tests.benchmarks.throughput
 	$(BIN)/python -m tests.benchmarks.rows
 	$(BIN)/python -m tests.benchmarks.repeats
 	$(BIN)/python -m tests.benchmarks.quality
+	$(BIN)/python -m tests.benchmarks.documents
+	$(BIN)/python -m tests.benchmarks.warehouse
+	$(BIN)/python -m tests.benchmarks.streams
+	$(BIN)/python -m tests.benchmarks.cluster
 
 lock: ## Pins again what users install (needs uv).
 	uv pip compile --universal --python-version 3.11 --extra dev pyproject.toml --output-file requirements.lock
-	uv pip compile --universal --python-version 3.11 --extra dev --extra gcp --extra kafka --extra yaml \
-		--constraint requirements.lock pyproject.toml --output-file requirements-extras.lock
 
 clean: ## Removes what was set up and written.
 	rm -rf $(VENV) configs/out .pytest_cache .mypy_cache .ruff_cache

@@ -95,7 +95,7 @@ def test_template_parameters_make_a_checked_job(tmp_path: Path) -> None:
 
 def test_the_image_is_pinned_by_the_lock() -> None:
     """Every package that the image installs has one version, and the SDK's files are of the same Beam."""
-    lock = (ROOT / "requirements-extras.lock").read_text()
+    lock = (ROOT / "requirements.lock").read_text()
     names = [line for line in lock.splitlines() if line and not line.startswith((" ", "#"))]
     assert all("==" in line for line in names)
     [beam_version] = re.findall(r"^apache-beam(?:\[\w+\])?==(\S+)", lock, re.MULTILINE)
