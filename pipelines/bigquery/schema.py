@@ -150,10 +150,13 @@ def _widens(ours: SchemaField, theirs: SchemaField) -> bool:
 
 
 def _spelled(field: SchemaField) -> str:
-    """A type as SQL writes it. Modes but REPEATED, lengths and precisions are checked row by row."""
+    """A type as SQL writes it. Modes but REPEATED, lengths and precisions are checked row by row.
+
+    Arrow finds the fields of a struct by their exact names: one in another case would lose its values.
+    """
     name = type_of(field)
     if name == "RECORD":
-        name = f"STRUCT<{', '.join(f'{item.name.lower()} {_spelled(item)}' for item in field.fields)}>"
+        name = f"STRUCT<{', '.join(f'{item.name} {_spelled(item)}' for item in field.fields)}>"
     return f"ARRAY<{name}>" if field.mode == "REPEATED" else name
 
 
