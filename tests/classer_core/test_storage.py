@@ -10,9 +10,10 @@ from classer_core import storage
 from classer_core.storage import join, list_folder, list_prefix, move, open_reading, open_writing, read_start, remove
 
 
-@pytest.fixture(params=["local", "memory"])
+@pytest.fixture(params=["local", "memory", "file"])
 def folder(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    return str(tmp_path / "folder") if request.param == "local" else f"memory://{tmp_path.name}/folder"
+    folders = {"local": str(tmp_path), "memory": f"memory://{tmp_path.name}", "file": f"file://{tmp_path}"}
+    return f"{folders[request.param]}/folder"
 
 
 def put(path: str, data: bytes = b"x") -> str:
