@@ -81,6 +81,20 @@ def list_folder(folder: str) -> list[Found]:
     return sorted(_found(folder, path, item) for item in listed if item["type"] == "file")
 
 
+def list_folders(folder: str) -> list[str]:
+    """Folders that lie in a folder itself; of one that is not there, none."""
+    if not is_url(folder):
+        with contextlib.suppress(FileNotFoundError):
+            return sorted(entry.path for entry in os.scandir(folder) if entry.is_dir())
+        return []
+    files, path = _open_filesystem(folder)
+    with contextlib.suppress(FileNotFoundError):
+        listed = files.ls(path, detail=True)
+        names = (item["name"].rstrip("/").rpartition("/")[2] for item in listed if item["type"] == "directory")
+        return sorted(join(folder, name) for name in names)
+    return []
+
+
 def list_prefix(prefix: str) -> Iterator[Found]:
     """Objects whose URL starts with a prefix, at any depth.
 
