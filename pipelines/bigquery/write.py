@@ -204,7 +204,9 @@ class AppendRows(beam.DoFn):
         if refusals := self._stream.append(batch):
             yield beam.pvalue.TaggedOutput(REFUSED, _refused(self._target, batch, refusals))
         if self._recent is not None:
-            self._recent.sent(self._stream.name, batch)
+            refused = {refusal.row for refusal in refusals}
+            taken = [row for row in range(len(batch)) if row not in refused]
+            self._recent.sent(self._stream.name, batch.take(pa.array(taken, pa.int32())))
 
     def finish_bundle(self) -> Iterable[WindowedValue]:
         """Only finalized streams are named."""
