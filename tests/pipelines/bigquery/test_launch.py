@@ -65,11 +65,13 @@ def test_problems_of_an_output(tmp_path: Path, warehouse: Warehouse) -> None:
     warehouse.query("CREATE VIEW `$.view` AS SELECT * FROM `$.tickets`")
     [(place, _, message)] = problems(warehouse, tmp_path, source, {"table": warehouse.name("view")})
     assert (place, message) == ("output.table", "is a VIEW")
-    merge = {"write": "merge", "key": ["state", "tenant"]}
+    merge = {"write": "merge", "key": ["state", "tenant", "label", "classified_at"]}
     assert problems(warehouse, tmp_path, source, merge) == [
         ("output.key", "state", "is STRING, which rows can't be found by"),
-        ("output.key", "tenant", "is no column of the results"),
+        *(("output.key", name, "is no column that the source gives the results") for name in merge["key"][1:]),
     ]
+    query = {"query": f"SELECT id, text, id AS `order no` FROM `{source['table']}`"}
+    assert [value for _, value, _ in problems(warehouse, tmp_path, query, merge)] == ["'order no'"]
     source["columns"] = {"text": "text", "id": "text"}
     assert problems(warehouse, tmp_path, {"query": f"SELECT text FROM `{source['table']}`"}, {"write": "merge"}) == [
         ("source.columns.id", "id", "is no column of the source, and rows merge by it")
