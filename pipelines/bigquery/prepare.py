@@ -15,7 +15,7 @@ from pipelines.bigquery.schema import CLASSIFIED_AT, differences, schema_problem
 from pipelines.bigquery.write import Target
 from pipelines.chunks import output_schema
 from pipelines.job import Job
-from pipelines.job.sections import BigQueryOutput
+from pipelines.job.sections import BigQueryOutput, BigQuerySource
 from pipelines.readers import Columns
 
 # What a run that was killed leaves behind; longer than a run takes.
@@ -53,6 +53,10 @@ def _key_problems(job: Job, target: Target, columns: Columns) -> list[Problem]:
         column, message = job.source.column_of("id") or "id", "is no column of the source, and rows merge by it"
         remedy = "Name the column of the key in source.columns.id."
         problems.append(Problem("source.columns.id", column, message, remedy))
+    source = job.source
+    if isinstance(source, BigQuerySource) and source.watermark and source.watermark not in columns.passed.names:
+        message, remedy = "is not passed through, and says which row is newer", "Name it in `passthrough:`."
+        problems.append(Problem("source.watermark", source.watermark, message, remedy))
     own = {*RESULT_SCHEMA.names, CLASSIFIED_AT.name} - {"id"}
     fields = {field.name: field for field in table_fields(target.row_schema) if field.name not in own}
     for name in key:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from classer_core.errors import Problem
-from classer_core.records import FAILURE_SCHEMA
+from classer_core.records import FAILURE_SCHEMA, RESULT_SCHEMA
 from pipelines.bigquery.names import is_column
 
 if TYPE_CHECKING:
@@ -80,6 +80,11 @@ def result_table_schema(results: pa.Schema) -> pa.Schema:
     """The schema of result rows as a table has them; a source's own `classified_at` gets the prefix `input_`."""
     named = [item.with_name(f"input_{item.name}") if item.name == CLASSIFIED_AT.name else item for item in results]
     return pa.schema([*named, CLASSIFIED_AT])
+
+
+def result_column(name: str) -> str:
+    """What a column of the source is called in the table of results."""
+    return f"input_{name}" if name in (*RESULT_SCHEMA.names, CLASSIFIED_AT.name) else name
 
 
 def table_fields(schema: pa.Schema) -> list[SchemaField]:

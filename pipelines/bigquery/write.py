@@ -33,7 +33,7 @@ from pipelines.bigquery.merge import Merge
 from pipelines.bigquery.names import TableName
 from pipelines.bigquery.recent import RecentRows, recent_rows
 from pipelines.bigquery.refused import failures_of, shortened
-from pipelines.bigquery.schema import result_table_schema
+from pipelines.bigquery.schema import result_column, result_table_schema
 from pipelines.bigquery.watermarks import keep
 from pipelines.budget import give_back
 from pipelines.job.sections import BigQueryOutput, BigQuerySource
@@ -249,7 +249,7 @@ class CommitTable(beam.DoFn):
             if merge is not None and not written and output.write == "merge":
                 merge.drop()
             elif merge is not None:
-                order = self._mark.source.watermark if self._mark else None
+                order = result_column(self._mark.source.watermark) if self._mark else None
                 merge.run(output.key if output.write == "merge" else (), order)
         else:
             merge.drop()

@@ -88,6 +88,11 @@ def test_problems_of_a_watermark(tmp_path: Path, warehouse: Warehouse) -> None:
     for name, message in (("nothing", "is no column of the table"), ("text", "is STRING")):
         source = {"table": warehouse.name("tickets"), "watermark": name}
         assert problems(warehouse, tmp_path, source, {"write": "merge"}) == [("source.watermark", repr(name), message)]
+    warehouse.create("dated", string("id"), string("text"), column("changed", "DATE"))
+    source = {"table": warehouse.name("dated"), "watermark": "changed"}
+    assert problems(warehouse, tmp_path, source, {"write": "merge"}, passthrough=False) == [
+        ("source.watermark", "changed", "is not passed through, and says which row is newer")
+    ]
 
 
 @pytest.mark.parametrize("kind", ["none", "broken"])

@@ -180,6 +180,22 @@ def test_a_watermark_reads_what_is_new(tmp_path: Path, warehouse: Warehouse, cou
     assert enrich(warehouse, tmp_path, source, only="stale").current == 1
 
 
+@pytest.mark.parametrize("name", ["changed", "classified_at"])
+def test_an_older_version_does_not_replace_a_newer_one(tmp_path: Path, warehouse: Warehouse, name: str) -> None:
+    """As a run leaves it that read the source early, and was late to write; also with a column named like ours."""
+    warehouse.create("tickets", string("id"), string("text"), column(name, "INT64"))
+    source = {"table": warehouse.name("tickets"), "watermark": name}
+    warehouse.query("INSERT INTO `$.tickets` VALUES ('1', 'sales', 5), ('2', 'sales', 5), ('2', 'billing', 6)")
+    enrich(warehouse, tmp_path, source, only="all")
+    found = "input_classified_at" if name == "classified_at" else name
+    for later, expected in ((7, "sales"), (1, "technical")):
+        warehouse.query(f"UPDATE `$.results` SET `{found}` = {later} WHERE id = '1'")
+        warehouse.query("UPDATE `$.tickets` SET text = 'technical' WHERE id = '1'")
+        warehouse.query(f"UPDATE `$.tickets` SET `{name}` = 6 WHERE id = '1'")
+        enrich(warehouse, tmp_path, source, only="all")
+        assert [row["label"] for row in warehouse.rows("results")] == [expected, "billing"]
+
+
 @pytest.mark.parametrize("kind", ["DATE", "DATETIME", "INT64"])
 def test_watermarks_of_all_types(tmp_path: Path, warehouse: Warehouse, kind: str) -> None:
     warehouse.create("tickets", string("id"), string("text"), column("changed", kind))
