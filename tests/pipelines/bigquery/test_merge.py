@@ -15,6 +15,7 @@ import pytest
 
 from pipelines.budget import ROWS_TOGETHER
 from pipelines.chunks import CHUNK_ROWS
+from pipelines.writers.files import PublishFiles
 from runners.local import RunSummary
 from tests.fakes import POISON, CountingModel, load_counting
 from tests.pipelines.bigquery.test_tables import staging_tables
@@ -178,6 +179,25 @@ def test_a_watermark_reads_what_is_new(tmp_path: Path, warehouse: Warehouse, cou
     assert len(counted) == 10
     assert len(warehouse.rows("results")) == 60
     assert enrich(warehouse, tmp_path, source, only="stale").current == 1
+
+
+def test_a_watermark_is_kept_when_failures_are_written(
+    tmp_path: Path, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The run dies between the two; the next one reads everything again."""
+    source = {**create(warehouse, 5), "watermark": "changed"}
+
+    def full(*_: Any) -> Any:
+        raise OSError("no space left")
+
+    failures = {"only": "all", "failures": str(tmp_path / "failures")}
+    with monkeypatch.context() as patch:
+        patch.setattr(PublishFiles, "process", full)
+        with pytest.raises(OSError, match="no space left"):
+            enrich(warehouse, tmp_path, source, **failures)
+    assert warehouse.client.get_table(warehouse.name("results")).labels == {}
+    assert enrich(warehouse, tmp_path, source, **failures).records == 5
+    assert enrich(warehouse, tmp_path, source, **failures).records == 1
 
 
 @pytest.mark.parametrize("name", ["changed", "classified_at"])
