@@ -62,6 +62,10 @@ def test_problems_of_an_output(tmp_path: Path, warehouse: Warehouse) -> None:
         ("output.table", "label", "is INT64 in the table and STRING in this job; types are not changed"),
         ("output.table", "tenant", "is REQUIRED in the table, and the job has no such column"),
     ]
+    load = {"method": "load", "temporary": "gs://no-such-bucket/x"}
+    assert problems(warehouse, tmp_path, source, load) == [
+        ("output.temporary", "'gs://no-such-bucket/x'", "is not there")
+    ]
     warehouse.query("CREATE VIEW `$.view` AS SELECT * FROM `$.tickets`")
     [(place, _, message)] = problems(warehouse, tmp_path, source, {"table": warehouse.name("view")})
     assert (place, message) == ("output.table", "is a VIEW")
