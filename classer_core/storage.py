@@ -30,6 +30,7 @@ AT_ONCE = 32
 _OPTIONS: dict[str, dict[str, Any]] = {
     "s3": {"config_kwargs": {"max_pool_connections": AT_ONCE}, "default_block_size": BLOCK_BYTES},
     "gs": {"block_size": BLOCK_BYTES},
+    "file": {"auto_mkdir": True},
 }
 # What libraries call the time of the last change.
 _WRITTEN = ("LastModified", "mtime", "updated", "last_modified", "created")
@@ -77,7 +78,21 @@ def list_folder(folder: str) -> list[Found]:
         listed = files.ls(path, detail=True)
     except FileNotFoundError:
         return []
-    return sorted(_found(folder, item) for item in listed if item["type"] == "file")
+    return sorted(_found(folder, path, item) for item in listed if item["type"] == "file")
+
+
+def list_folders(folder: str) -> list[str]:
+    """Folders that lie in a folder itself; of one that is not there, none."""
+    if not is_url(folder):
+        with contextlib.suppress(FileNotFoundError):
+            return sorted(entry.path for entry in os.scandir(folder) if entry.is_dir())
+        return []
+    files, path = _open_filesystem(folder)
+    with contextlib.suppress(FileNotFoundError):
+        listed = files.ls(path, detail=True)
+        names = (item["name"].rstrip("/").rpartition("/")[2] for item in listed if item["type"] == "directory")
+        return sorted(join(folder, name) for name in names)
+    return []
 
 
 def list_prefix(prefix: str) -> Iterator[Found]:
@@ -93,7 +108,7 @@ def list_prefix(prefix: str) -> Iterator[Found]:
     for item in files.find(path, detail=True, prefix=name).values():
         # Some tools make an empty object with a slash at its end for a folder.
         if item["type"] == "file" and not item["name"].endswith("/") and item["name"].startswith(f"{path}/{name}"):
-            yield _found(prefix, item)
+            yield _found(folder, path, item)
 
 
 def open_reading(path: str) -> BinaryIO:
@@ -241,12 +256,14 @@ def _found_here(entry: os.DirEntry[str]) -> Found | None:
     return Found(entry.path, status.st_size, status.st_mtime) if stat.S_ISREG(status.st_mode) else None
 
 
-def _found(url: str, item: dict[str, Any]) -> Found:
+def _found(folder: str, path: str, item: dict[str, Any]) -> Found:
+    """A file of a folder, which has this path on its filesystem: its URL begins as the folder's does."""
     written = next((item[key] for key in _WRITTEN if item.get(key) is not None), 0.0)
     if isinstance(written, str):
         written = datetime.fromisoformat(written)
     modified = written.timestamp() if isinstance(written, datetime) else float(written)
-    return Found(f"{scheme_of(url)}://{item['name'].lstrip('/')}", int(item["size"] or 0), modified)
+    url = folder.rstrip("/") + "/" + item["name"].removeprefix(path).lstrip("/")
+    return Found(url, int(item["size"] or 0), modified)
 
 
 def _open_filesystem(url: str) -> tuple[Any, str]:

@@ -55,6 +55,8 @@ def explain(error: BaseException, path: str) -> tuple[str, str] | None:
     if status == 401 or any(_NO_CREDENTIALS.search(name) for name in names):
         scheme = "gs" if scheme_of(path) in ("gs", "gcs") else "s3"
         return "needs credentials, and there are none that are accepted", _SIGN_IN[scheme]
+    if is_url(path) and (status == 400 or "ParamValidationError" in names):
+        return "is no valid name", "Correct the bucket's name, and what follows it."
     if isinstance(error, PermissionError) or status == 403 or str(error).startswith("Forbidden"):
         if is_url(path):
             return f"access is denied{_said(error)}", _DENIED

@@ -17,6 +17,7 @@ import apache_beam as beam
 from apache_beam.options.pipeline_options import StandardOptions
 
 from classer_core.cached import CachedEngine
+from pipelines.bigquery.marks import KeepMark, Mark
 from pipelines.budget import POSTPONED, SpendBudget, TakeBudget
 from pipelines.chunks import CHUNK_ROWS, output_schema
 from pipelines.classify import ClassifyRecords
@@ -30,7 +31,7 @@ from pipelines.queues.settings import queue_settings
 from pipelines.read import ReadRecords
 from pipelines.readers import Columns
 from pipelines.streaming.source import ReadStream, Stream
-from pipelines.write import WriteFailures, WriteResults
+from pipelines.write import WriteFailures, WriteResults, watermark_column
 
 # Rows reach a topic at once; after so long their messages are acknowledged. Between two bundles Beam's local runner
 # stands still for up to 0.2 s.
@@ -81,8 +82,11 @@ def build(
     classified = records | "ClassifyRecords" >> ClassifyRecords(load, job.abstention)
     if postponed is not None:
         classified = classified | "SpendBudget" >> beam.ParDo(SpendBudget(*budget))
-    failures = classified | "WriteResults" >> WriteResults(job, output_schema(columns.passed), run, columns, postponed)
-    _ = failures | "WriteFailures" >> WriteFailures(job, run)
+    results = classified | "WriteResults" >> WriteResults(job, output_schema(columns.passed), run)
+    done = results.failures | "WriteFailures" >> WriteFailures(job, run)
+    if watermark_column(job) is not None:
+        mark = Mark(job.source, columns.scope.until)
+        _ = pipeline | "KeepMark" >> KeepMark(job.output, mark, [results.done, *done], postponed)
 
 
 class FetchedRecords(beam.PTransform[Any, Any]):

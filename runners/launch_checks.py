@@ -12,7 +12,7 @@ from classer_core.storage import is_url, join, list_folder, remove, write_whole
 from classer_core.storage_errors import as_problem
 from pipelines.bigquery.prepare import prepare_tables
 from pipelines.job import Job
-from pipelines.job.sections import FileOutput, FileSource
+from pipelines.job.sections import BigQueryOutput, FileOutput, FileSource
 from pipelines.queues.settings import queue_settings
 from pipelines.queues.topics import check_topics
 from pipelines.readers import Columns
@@ -58,16 +58,17 @@ def check_places(job: Job, columns: Columns, run: str, folder: str) -> None:
 
 
 def check_folders(job: Job, run: str) -> None:
-    """Makes, lists and deletes a file in each folder that a job writes.
+    """Makes, lists and deletes a file in each folder that a job writes, if only for a while.
 
     Raises:
         JobError: with every problem found.
         AnotherRunError: another run holds one of them.
     """
-    problems = [problem for folder in folders_of(job).values() for problem in _own_output(job, folder)]
+    files = [output for output in (job.output, job.failures_output) if isinstance(output, FileOutput)]
+    problems = [problem for output in files for problem in _own_output(job, output)]
     if problems:
         raise JobError(problems)
-    for place, folder in folders_of(job).items():
+    for place, folder in {**folders_of(job), **_temporary_folders(job)}.items():
         try:
             with as_problem(place, folder):
                 _try(folder, run)
@@ -77,6 +78,13 @@ def check_folders(job: Job, run: str) -> None:
             problems += error.problems
     if problems:
         raise JobError(problems)
+
+
+def _temporary_folders(job: Job) -> dict[str, str]:
+    """Key of the job -> folder of a load job's files."""
+    outputs = {"output.temporary": job.output, "failures.temporary": job.failures}
+    tables = {place: output for place, output in outputs.items() if isinstance(output, BigQueryOutput)}
+    return {place: output.temporary for place, output in tables.items() if output.temporary is not None}
 
 
 def _try(folder: str, run: str) -> None:
@@ -91,11 +99,12 @@ def _try(folder: str, run: str) -> None:
         list_folder(folder)
 
 
-def _own_output(job: Job, folder: str) -> Iterator[Problem]:
+def _own_output(job: Job, output: FileOutput) -> Iterator[Problem]:
     """What a job has written must not be among what it reads; local files are looked at when it is checked."""
+    folder = output.path
     if not isinstance(job.source, FileSource) or not is_url(folder):
         return
-    written = join(folder, f"part-00000-of-00001-run.{job.output.format}")
+    written = join(folder, f"part-00000-of-00001-run.{output.format}")
     for pattern in job.source.path:
         if is_match(pattern, written):
             message = f"matches files of the job's own output {redacted(folder)}"

@@ -14,9 +14,12 @@ import apache_beam as beam
 import typer
 
 from classer_core.errors import ClasserError, FailureCode, JobError, Problem, TooManyFailuresError
+from classer_core.fetching.rules import without_secrets
 from classer_core.storage import write_whole
+from classer_core.storage_errors import as_problem
 from pipelines.classify import NAMESPACE
 from pipelines.job import Job
+from runners.console import stop_wrong_job
 
 COUNTS = (
     *("records", "results", "abstained", "cached", "duplicates", "current", "postponed"),
@@ -75,8 +78,8 @@ class RunSummary:
             model_ms=model_ms.sum if model_ms else 0,
             classifiers=_counted(counters, "classifier."),
             chunk_records=distributions.get("chunk_records"),
-            output=job.output.place,
-            failures_path=job.failures_output.place,
+            output=without_secrets(job.output.place),
+            failures_path=without_secrets(job.failures_output.place),
             duplicates=counters["duplicates"],
             current=counters["current"],
             postponed=counters["postponed"],
@@ -90,7 +93,7 @@ class Report:
     job: str
     started: datetime = field(default_factory=lambda: datetime.now(UTC))
     summary: RunSummary | None = None
-    exit_code: int = 1
+    exit_code: int | None = None
     problems: list[Problem] = field(default_factory=list)
 
     def failed(self, error: BaseException) -> None:
@@ -106,14 +109,14 @@ class Report:
 
     def to_json(self) -> bytes:
         """Every key is always there; what is not known is null."""
-        finished = datetime.now(UTC)
+        finished = None if self.exit_code is None else datetime.now(UTC)
         counts = {name: getattr(self.summary, name, None) for name in COUNTS}
         document = {
             "run": self.summary and self.summary.run,
             "job": self.job,
             "started": self.started.isoformat(timespec="milliseconds"),
-            "finished": finished.isoformat(timespec="milliseconds"),
-            "seconds": round((finished - self.started).total_seconds(), 3),
+            "finished": finished and finished.isoformat(timespec="milliseconds"),
+            "seconds": finished and round((finished - self.started).total_seconds(), 3),
             "exit_code": self.exit_code,
             **counts,
             "output": self.summary and self.summary.output,
@@ -125,8 +128,20 @@ class Report:
 
 @contextmanager
 def reported(path: str | None, job: str) -> Iterator[Report]:
-    """Writes the summary of what happens inside, however it ends: whole or not at all."""
+    """Writes the summary of what happens inside, however it ends: whole or not at all.
+
+    It is written before, too, without an exit code: that a run was killed can be seen, and that it can't be written.
+
+    Raises:
+        typer.Exit: it can't be written; nothing has begun.
+    """
     report = Report(job)
+    if path is not None:
+        try:
+            with as_problem("--summary", path):
+                write_whole(path, report.to_json())
+        except JobError as error:
+            stop_wrong_job(error)
     try:
         yield report
         report.exit_code = 0
@@ -136,6 +151,7 @@ def reported(path: str | None, job: str) -> Iterator[Report]:
             report.failed(stopped.__cause__)
         raise
     except BaseException as error:
+        report.exit_code = error.code if isinstance(error, SystemExit) and isinstance(error.code, int) else 1
         report.failed(error)
         raise
     finally:

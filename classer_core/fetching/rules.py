@@ -57,16 +57,21 @@ def inline_bytes(source: str, place: str) -> bytes | None:
 
 
 def redacted(source: str) -> str:
-    """A URL as it may be shown: without user, password, query and fragment, where secrets are."""
+    """A path or URL as a message shows it, without secrets."""
+    return shown(without_secrets(source), 200) if scheme_of(source) else shown(source)
+
+
+def without_secrets(source: str) -> str:
+    """A URL without user, password, query and fragment; a path as it is."""
     if not scheme_of(source):
-        return shown(source)
+        return source
     try:
         parts = urlsplit(source)
         host = parts.netloc.rpartition("@")[2]
         cut = "?…" if parts.query or parts.fragment else ""
-        return shown(urlunsplit((parts.scheme, host, parts.path, "", "")) + cut, 200)
+        return urlunsplit((parts.scheme, host, parts.path, "", "")) + cut
     except ValueError:
-        return shown(source.partition("?")[0].rpartition("@")[2])
+        return source.partition("?")[0].rpartition("@")[2]
 
 
 def _looks_like_path(source: str) -> bool:

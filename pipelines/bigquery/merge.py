@@ -34,10 +34,9 @@ class Merge(NamedTuple):
         """Merges by a key; without one, what was in the table goes. Safe to be called again."""
         client = rest_client(self.table.project)
         location = client.get_table(str(self.table)).location
-        order = newest_by if newest_by in self.columns else None
         sql = replace_sql(self.table, self.staged, self.columns)
         if key:
-            sql = merge_sql(self.table, self.staged, self.columns, key, order)
+            sql = merge_sql(self.table, self.staged, self.columns, key, newest_by)
 
         def start(job_id: str) -> Any:
             return client.query(sql, job_id=job_id, location=location, job_retry=None)
@@ -59,17 +58,24 @@ class Merge(NamedTuple):
 def merge_sql(
     table: TableName, staged: TableName, columns: Sequence[str], key: Sequence[str], newest_by: str | None = None
 ) -> str:
-    """The statement that leaves one row for each key: the staged one, the newest if there are several."""
+    """The statement that leaves one row for each key: the staged one, the newest if there are several.
+
+    With `newest_by`, a row that is newer stays: a run that was killed may have read the source before the last one did.
+    """
     keys = [quoted(column) for column in key]
     names = [quoted(column) for column in columns]
     order = ([f"{quoted(newest_by)} DESC"] if newest_by else []) + ["`fingerprint`"]
+    newer = ""
+    if newest_by:
+        old, new = f"kept.{quoted(newest_by)}", f"staged.{quoted(newest_by)}"
+        newer = f"AND ({old} IS NULL OR {new} IS NULL OR {new} >= {old}) "
     changed = ", ".join(f"{name} = staged.{name}" for name in names if name not in keys)
     return (
         f"MERGE {table.sql} AS kept USING ("
         f"SELECT * FROM {staged.sql} WHERE TRUE "
         f"QUALIFY ROW_NUMBER() OVER (PARTITION BY {', '.join(keys)} ORDER BY {', '.join(order)}) = 1"
         f") AS staged ON {' AND '.join(f'kept.{name} = staged.{name}' for name in keys)} "
-        f"WHEN MATCHED THEN UPDATE SET {changed} "
+        f"WHEN MATCHED {newer}THEN UPDATE SET {changed} "
         f"WHEN NOT MATCHED THEN {_insert(names)}"
     )
 

@@ -8,14 +8,14 @@ from typing import Any
 import pyarrow as pa
 
 from classer_core.errors import JobError, Problem
-from classer_core.records import FAILURE_SCHEMA
+from classer_core.records import FAILURE_SCHEMA, RESULT_SCHEMA
 from pipelines.bigquery.clients import require, rest_client
 from pipelines.bigquery.problems import job_problems, wrong
-from pipelines.bigquery.schema import differences, schema_problems, table_fields, type_of
+from pipelines.bigquery.schema import CLASSIFIED_AT, differences, schema_problems, table_fields, type_of
 from pipelines.bigquery.write import Target
 from pipelines.chunks import output_schema
 from pipelines.job import Job
-from pipelines.job.sections import BigQueryOutput
+from pipelines.job.sections import BigQueryOutput, BigQuerySource
 from pipelines.readers import Columns
 
 # What a run that was killed leaves behind; longer than a run takes.
@@ -33,28 +33,35 @@ def prepare_tables(job: Job, columns: Columns, run: str) -> None:
     """
     if isinstance(job.output, BigQueryOutput):
         require("output.table")
-        schema = output_schema(columns.passed)
-        if problems := _key_problems(job, job.output, columns, schema):
+        target = Target(job.output, output_schema(columns.passed), run)
+        if problems := schema_problems("passthrough", target.row_schema) or _key_problems(job, target, columns):
             raise JobError(problems)
-        _prepare("output", Target(job.output, schema, run), "classified_at", "label", RESULTS_DESCRIPTION)
+        _prepare("output", target, "classified_at", "label", RESULTS_DESCRIPTION)
     if isinstance(job.failures_output, BigQueryOutput):
         require("failures.table")
         target = Target(job.failures_output, FAILURE_SCHEMA, run)
         _prepare("failures", target, "attempted_at", "code", FAILURES_DESCRIPTION)
 
 
-def _key_problems(job: Job, output: BigQueryOutput, columns: Columns, schema: pa.Schema) -> list[Problem]:
-    if output.write != "merge":
+def _key_problems(job: Job, target: Target, columns: Columns) -> list[Problem]:
+    """Rows merge by what the source says of them: answers of two runs differ."""
+    key = target.output.key
+    if target.output.write != "merge":
         return []
     problems = []
-    if "id" in output.key and "id" not in columns.fields:
+    if "id" in key and "id" not in columns.fields:
         column, message = job.source.column_of("id") or "id", "is no column of the source, and rows merge by it"
         remedy = "Name the column of the key in source.columns.id."
         problems.append(Problem("source.columns.id", column, message, remedy))
-    fields = {field.name: field for field in table_fields(schema)}
-    for name in output.key:
+    source = job.source
+    if isinstance(source, BigQuerySource) and source.watermark and source.watermark not in columns.passed.names:
+        message, remedy = "is not passed through, and says which row is newer", "Name it in `passthrough:`."
+        problems.append(Problem("source.watermark", source.watermark, message, remedy))
+    own = {*RESULT_SCHEMA.names, CLASSIFIED_AT.name} - {"id"}
+    fields = {field.name: field for field in table_fields(target.row_schema) if field.name not in own}
+    for name in key:
         if name not in fields:
-            message, remedy = "is no column of the results", f"They have: {', '.join(fields)}."
+            message, remedy = "is no column that the source gives the results", f"Those are: {', '.join(fields)}."
             problems.append(Problem("output.key", name, message, remedy))
         elif type_of(fields[name]) not in KEY_TYPES or fields[name].mode == "REPEATED":
             message = f"is {type_of(fields[name])}, which rows can't be found by"

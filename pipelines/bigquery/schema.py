@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from classer_core.errors import Problem
-from classer_core.records import FAILURE_SCHEMA
+from classer_core.records import FAILURE_SCHEMA, RESULT_SCHEMA
 from pipelines.bigquery.names import is_column
 
 if TYPE_CHECKING:
@@ -82,6 +82,11 @@ def result_table_schema(results: pa.Schema) -> pa.Schema:
     return pa.schema([*named, CLASSIFIED_AT])
 
 
+def result_column(name: str) -> str:
+    """What a column of the source is called in the table of results."""
+    return f"input_{name}" if name in (*RESULT_SCHEMA.names, CLASSIFIED_AT.name) else name
+
+
 def table_fields(schema: pa.Schema) -> list[SchemaField]:
     """An Arrow schema in, the columns of a table for it out, each with a description: the source's, if it has one.
 
@@ -150,10 +155,13 @@ def _widens(ours: SchemaField, theirs: SchemaField) -> bool:
 
 
 def _spelled(field: SchemaField) -> str:
-    """A type as SQL writes it. Modes but REPEATED, lengths and precisions are checked row by row."""
+    """A type as SQL writes it. Modes but REPEATED, lengths and precisions are checked row by row.
+
+    Arrow finds the fields of a struct by their exact names: one in another case would lose its values.
+    """
     name = type_of(field)
     if name == "RECORD":
-        name = f"STRUCT<{', '.join(f'{item.name.lower()} {_spelled(item)}' for item in field.fields)}>"
+        name = f"STRUCT<{', '.join(f'{item.name} {_spelled(item)}' for item in field.fields)}>"
     return f"ARRAY<{name}>" if field.mode == "REPEATED" else name
 
 

@@ -34,22 +34,14 @@ from pipelines.bigquery.names import TableName
 from pipelines.bigquery.recent import RecentRows, recent_rows
 from pipelines.bigquery.refused import failures_of, shortened
 from pipelines.bigquery.schema import result_table_schema
-from pipelines.bigquery.watermarks import keep
 from pipelines.budget import give_back
-from pipelines.job.sections import BigQueryOutput, BigQuerySource
+from pipelines.job.sections import BigQueryOutput
 from pipelines.writers.files import WriteTemporaryFiles
 
 REFUSED = "refused"
 # Runners that keep what goes over a shuffle until it is processed, and process it once; on others it may be lost with
 # the process, after its messages were acknowledged.
 DURABLE_RUNNERS = ("DataflowRunner",)
-
-
-class Mark(NamedTuple):
-    """How far the watermark of a source has come."""
-
-    source: BigQuerySource
-    until: Any
 
 
 class Target(NamedTuple):
@@ -89,16 +81,22 @@ class Target(NamedTuple):
         return join(self.output.temporary, f"classer-{self.run}-{self.table.table}")
 
 
+class Written(NamedTuple):
+    """What comes out of an output: collections of failures, and one that is done when the rows are there."""
+
+    failures: tuple[Any, ...]
+    done: Any
+
+
 class WriteTable(beam.PTransform[Any, Any]):
-    """Writes batches to a table. What comes out are collections of the rows that it does not take.
+    """Writes batches to a table. What comes out is `Written`, with the rows that it does not take.
 
     Args:
         output: the table, and how it is written to.
         schema: of the batches: results, or failures, of which none is refused.
         run: name of this run.
         is_stream: whether the rows of each bundle are to be seen when it ends.
-        mark: the watermark that is kept when the rows are there, and whose.
-        postponed: numbers of records that the run left for the next one; the watermark is kept if there are none.
+        newest_by: the column that says which of two rows to be merged is newer.
     """
 
     def __init__(
@@ -107,14 +105,12 @@ class WriteTable(beam.PTransform[Any, Any]):
         schema: pa.Schema,
         run: str,
         is_stream: bool = False,
-        mark: Mark | None = None,
-        postponed: Any = None,
+        newest_by: str | None = None,
     ) -> None:
         super().__init__()
         self._target = Target(output, schema, run)
         self._is_stream = is_stream
-        self._mark = mark
-        self._postponed = postponed
+        self._newest_by = newest_by
 
     def expand(self, batches: Any) -> Any:
         """Checks and writes bundle by bundle, then commits."""
@@ -133,12 +129,10 @@ class WriteTable(beam.PTransform[Any, Any]):
         if self._is_stream:
             if durable:
                 written |= "Durable" >> beam.Reshuffle()
-            _ = written | "CommitStream" >> beam.ParDo(CommitStream(target))
-            return refused
-        postponed = [] if self._postponed is None else [beam.pvalue.AsList(self._postponed)]
+            return Written(refused, written | "CommitStream" >> beam.ParDo(CommitStream(target)))
         once = batches.pipeline | "Once" >> beam.Create([None], reshuffle=False)
-        _ = once | "Commit" >> beam.ParDo(CommitTable(target, self._mark), beam.pvalue.AsList(written), *postponed)
-        return refused
+        commit_table = beam.ParDo(CommitTable(target, self._newest_by), beam.pvalue.AsList(written))
+        return Written(refused, once | "Commit" >> commit_table)
 
 
 class CheckRows(beam.DoFn):
@@ -204,7 +198,9 @@ class AppendRows(beam.DoFn):
         if refusals := self._stream.append(batch):
             yield beam.pvalue.TaggedOutput(REFUSED, _refused(self._target, batch, refusals))
         if self._recent is not None:
-            self._recent.sent(self._stream.name, batch)
+            refused = {refusal.row for refusal in refusals}
+            taken = [row for row in range(len(batch)) if row not in refused]
+            self._recent.sent(self._stream.name, batch.take(pa.array(taken, pa.int32())))
 
     def finish_bundle(self) -> Iterable[WindowedValue]:
         """Only finalized streams are named."""
@@ -231,12 +227,12 @@ class CommitStream(beam.DoFn):
 class CommitTable(beam.DoFn):
     """All streams, or files, of a run become the table's rows, at once. Safe to be tried again."""
 
-    def __init__(self, target: Target, mark: Mark | None) -> None:
+    def __init__(self, target: Target, newest_by: str | None) -> None:
         self._target = target
-        self._mark = mark
+        self._newest_by = newest_by
 
-    def process(self, _: None, written: list[str], postponed: Iterable[int] = ()) -> None:
-        """Rows first, what is known of them then."""
+    def process(self, _: None, written: list[str]) -> None:
+        """Nothing comes out."""
         target, output = self._target, self._target.output
         merge = None if output.write == "append" else Merge(target.table, target.staged, target.row_schema.names)
         if merge is None or not merge.is_done():
@@ -247,12 +243,9 @@ class CommitTable(beam.DoFn):
             if merge is not None and not written and output.write == "merge":
                 merge.drop()
             elif merge is not None:
-                order = self._mark.source.watermark if self._mark else None
-                merge.run(output.key if output.write == "merge" else (), order)
+                merge.run(output.key if output.write == "merge" else (), self._newest_by)
         else:
             merge.drop()
-        if self._mark is not None and self._mark.until is not None and not sum(postponed):
-            keep(target.table, self._mark.source, self._mark.until)
 
 
 def load_files(target: Target, files: list[str]) -> None:

@@ -103,7 +103,7 @@ def _path_problems(job: Job, file: Path) -> list[Problem]:
             problems.append(Problem(f"{file}: {name}.path", shown(folder, 200), "is a file", "Name a folder."))
     if job.failures_output is None:
         problems.append(Problem(f"{file}: failures", "", "is missing", "Say where rows go that fail."))
-    elif job.failures_output == job.output:
+    elif job.failures_output.place.rstrip("/") == job.output.place.rstrip("/"):
         message = "is the same place as the output's"
         problems.append(Problem(f"{file}: failures", shown(job.output.place), message, "Name another one."))
     return problems

@@ -11,6 +11,7 @@ again puts things right. Readers of Parquet folders ignore names that start with
 
 from __future__ import annotations
 
+import contextlib
 import re
 import uuid
 from collections.abc import Iterable
@@ -24,12 +25,26 @@ from apache_beam.transforms.window import GlobalWindow
 from apache_beam.utils.timestamp import MIN_TIMESTAMP
 from apache_beam.utils.windowed_value import WindowedValue
 
-from classer_core.storage import join, list_folder, move, open_writing, remove, remove_folder, write_whole
+from classer_core.errors import AnotherRunError
+from classer_core.fetching.rules import redacted
+from classer_core.storage import (
+    join,
+    list_folder,
+    list_folders,
+    move,
+    open_writing,
+    read_start,
+    remove,
+    remove_folder,
+    write_whole,
+)
 from pipelines.writers.lease import check_held
 
 ROW_GROUP_ROWS = 64 << 10
 ROW_GROUP_BYTES = 64 << 20
 FILE_ROWS = 5_000_000
+NAME_BYTES = 200
+RUN = re.compile(r"\d{8}T\d{6}_\w+")
 OUR_FILE = re.compile(r"^part-\d{5}-of-\d{5}-\w+\.(parquet|ndjson)$")
 
 
@@ -185,6 +200,7 @@ class PublishFiles(beam.DoFn):
         """The names of the published files."""
         check_held(self._folder, self._run)
         success = join(self._folder, "_SUCCESS")
+        self._check_newest(success)
         remove([success])
         if not temporary:  # an empty output is a file without rows, so that readers find the columns
             temporary = [self._empty_file()]
@@ -192,15 +208,36 @@ class PublishFiles(beam.DoFn):
         names = [f"part-{index:05d}-of-{total:05d}-{self._run}.{self._format}" for index in range(total)]
         move((source, join(self._folder, name)) for source, name in zip(sorted(temporary), names, strict=True))
         remove([path for path in ours(self._folder) if name_of(path) not in names])
-        remove_folder(join(self._folder, "_temporary"))
+        self._remove_temporary()
         write_whole(success, self._run.encode())
         yield from names
+
+    def _check_newest(self, success: str) -> None:
+        """Stops a run that was given up for dead: a later one took the folder, and has ended since."""
+        with contextlib.suppress(FileNotFoundError):
+            last = read_start(success, NAME_BYTES).decode(errors="replace")
+            if is_later(last, self._run):
+                message = f"was written by run {last}, which is later than this one ({self._run}): its rows stay"
+                raise AnotherRunError(f"{redacted(self._folder)} {message}.")
+
+    def _remove_temporary(self) -> None:
+        """Files of this run and of earlier ones, which have died; a later one may be writing."""
+        temporary = join(self._folder, "_temporary")
+        runs = [name_of(folder) for folder in list_folders(temporary)]
+        earlier = [run for run in runs if not is_later(run, self._run)]
+        for folder in [join(temporary, run) for run in earlier] if len(earlier) < len(runs) else [temporary]:
+            remove_folder(folder)
 
     def _empty_file(self) -> str:
         path = join(self._folder, "_temporary", self._run, "empty")
         with open_writing(path) as file:
             row_writer(file, self._format, self._schema).close()
         return path
+
+
+def is_later(run: str, other: str) -> bool:
+    """Whether a run began after another, as their names say, to the second."""
+    return RUN.fullmatch(run) is not None and run.partition("_")[0] > other.partition("_")[0]
 
 
 def ours(folder: str) -> list[str]:

@@ -92,15 +92,16 @@ def held(folders: Sequence[str], run: str) -> Iterator[None]:
     me = Holder.here(run)
     taken: list[str] = []
     ended = threading.Event()
+    thread = threading.Thread(target=_stay_alive, args=(taken, me, ended), name="lease", daemon=True)
+    thread.start()
     try:
         for folder in dict.fromkeys(folders):
             _take(folder, me)
             taken.append(folder)
-        thread = threading.Thread(target=_stay_alive, args=(taken, me, ended), name="lease", daemon=True)
-        thread.start()
         yield
     finally:
         ended.set()
+        thread.join()  # a sign of life on its way would come after the end
         for folder in taken:
             if _is_held_by(folder, run):
                 remove([join(folder, RUNNING)])

@@ -7,12 +7,23 @@ from pathlib import Path
 import pytest
 
 from classer_core import storage
-from classer_core.storage import join, list_folder, list_prefix, move, open_reading, open_writing, read_start, remove
+from classer_core.storage import (
+    join,
+    list_folder,
+    list_folders,
+    list_prefix,
+    move,
+    open_reading,
+    open_writing,
+    read_start,
+    remove,
+)
 
 
-@pytest.fixture(params=["local", "memory"])
+@pytest.fixture(params=["local", "memory", "file"])
 def folder(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    return str(tmp_path / "folder") if request.param == "local" else f"memory://{tmp_path.name}/folder"
+    folders = {"local": str(tmp_path), "memory": f"memory://{tmp_path.name}", "file": f"file://{tmp_path}"}
+    return f"{folders[request.param]}/folder"
 
 
 def put(path: str, data: bytes = b"x") -> str:
@@ -52,6 +63,13 @@ def test_files_of_a_folder_are_those_in_it(folder: str) -> None:
     found = list_folder(folder)
     assert [(one.path, one.size) for one in found] == [(join(folder, "a"), 1), (join(folder, "b"), 4)]
     assert all(abs(time.time() - one.modified) < 60 for one in found)
+
+
+def test_folders_of_a_folder(folder: str) -> None:
+    assert list_folders(folder) == []
+    for name in ("a", "b/c", "b/d", "e/f/g"):
+        put(join(folder, name))
+    assert list_folders(folder) == [join(folder, "b"), join(folder, "e")]
 
 
 def test_a_small_file_and_a_large_one(folder: str) -> None:

@@ -104,6 +104,26 @@ def test_a_job_does_not_read_what_it_writes(pattern: str) -> None:
     )
 
 
+def test_failures_are_looked_for_by_their_own_format() -> None:
+    source = {"format": "ndjson", "path": "gs://b/bad/*.ndjson"}
+    failures = {"path": "gs://b/bad", "format": "ndjson"}
+    job = parse_job({**document("gs://b"), "source": source, "failures": failures}, Path("/nowhere/job.yaml"))
+    found = problems_of(lambda: check_folders(job, "run"))
+    assert [one[2] for one in found] == ["matches files of the job's own output 'gs://b/bad'"]
+
+
+def test_a_bucket_that_can_have_no_such_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody is asked: the library refuses it."""
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "test")
+    given = {**document(str(tmp_path)), "output": {"path": "s3://Bad Bucket!/x"}}
+    (tmp_path / "in.ndjson").write_text('{"text": "a"}\n')
+    forget_filesystems()
+    found = problems_of(lambda: check_folders(parse_job(given, tmp_path / "job.yaml"), "run"))
+    forget_filesystems()
+    assert [one[::2] for one in found] == [("output.path", "is no valid name"), ("failures", "is no valid name")]
+
+
 def test_a_filesystem_that_nobody_knows(tmp_path: Path) -> None:
     found = problems_of(lambda: parse_job({**document(str(tmp_path)), "classifiers": "nosuch://x"}, tmp_path / "j"))
     assert found[0][1:3] == ("nosuch://x", "is on a filesystem that is not known")

@@ -96,3 +96,36 @@ def test_a_wrong_job_tells_its_problems(job: Path, tmp_path: Path) -> None:
     found = told(tmp_path / "run.json")
     assert found["exit_code"] == 2
     assert found["problems"] == [vars(problem)]
+
+
+def test_a_place_that_cannot_be_written_is_told_before_anything_begins(job: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    for path in (tmp_path / "file" / "run.json", tmp_path):
+        done = CliRunner().invoke(app, ["run", str(job), "--summary", str(path)])
+        assert done.exit_code == 2
+        assert f"--summary = '{path}': has a file where a folder should be" in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_run_that_is_killed_has_no_exit_code(job: Path, tmp_path: Path) -> None:
+    """Whatever the file said of the last run."""
+    (tmp_path / "run.json").write_text('{"exit_code": 0}')
+    with reported(str(tmp_path / "run.json"), str(job)):
+        found = told(tmp_path / "run.json")
+    assert (found["exit_code"], found["finished"], found["seconds"], found["problems"]) == (None, None, None, [])
+    assert told(tmp_path / "run.json")["exit_code"] == 0
+
+
+def test_an_exit_keeps_its_code(job: Path, tmp_path: Path) -> None:
+    with pytest.raises(SystemExit), reported(str(tmp_path / "run.json"), str(job)):
+        raise SystemExit(7)
+    assert told(tmp_path / "run.json")["exit_code"] == 7
+
+
+def test_no_secret_of_a_place_is_told(job: Path, tmp_path: Path) -> None:
+    place = f"{tmp_path.name}/out"
+    given = load_job(job, [f"output.path=memory://user:s3cret@{place}"])
+    with reported(str(tmp_path / "run.json"), str(job)) as report:
+        report.summary = local.run_job(given, tmp_path, load=load)
+    found = told(tmp_path / "run.json")
+    assert (found["output"], found["failures_output"]) == (f"memory://{place}", f"memory://{place}-failures")

@@ -13,6 +13,9 @@ from google.rpc import code_pb2
 from pipelines.bigquery import append, clients
 from pipelines.bigquery.append import AppendStream
 from pipelines.bigquery.names import TableName
+from pipelines.bigquery.write import AppendRows, Target
+from pipelines.chunks import output_schema
+from pipelines.job.sections import BigQueryOutput
 
 SCHEMA = pa.schema([("id", pa.string())])
 TABLE = TableName("p", "d", "t")
@@ -132,3 +135,18 @@ def test_other_errors_are_not_tried_again(bigquery: Refusing) -> None:
     with pytest.raises(RuntimeError, match="did not take 1 rows"):
         stream.append(batch("a"))
     assert bigquery.requests == 1
+
+
+def test_refused_rows_are_not_taken_for_written(bigquery: Refusing) -> None:
+    """A bundle that fails after its commit comes again: its refused rows have to become failures then, too."""
+    output = BigQueryOutput(format="bigquery", table="p.d.t")
+    target = Target(output, output_schema(pa.schema([])), "run")
+    rows = pa.RecordBatch.from_pylist([{"id": id_} for id_ in ("bad1", "good", "bad2")], schema=target.row_schema)
+    append_rows = AppendRows(target)
+    append_rows._recent = recent = target.recent()  # of a table that has no rows
+    append_rows.start_bundle()
+    [failures] = append_rows.process(rows)
+    [stream] = append_rows.finish_bundle()
+    recent.committed(stream.value)
+    assert failures.value.column("id").to_pylist() == ["bad1", "bad2"]
+    assert recent.new(rows).column("id").to_pylist() == ["bad1", "bad2"]

@@ -62,14 +62,20 @@ def test_problems_of_an_output(tmp_path: Path, warehouse: Warehouse) -> None:
         ("output.table", "label", "is INT64 in the table and STRING in this job; types are not changed"),
         ("output.table", "tenant", "is REQUIRED in the table, and the job has no such column"),
     ]
+    load = {"method": "load", "temporary": "gs://no-such-bucket/x"}
+    assert problems(warehouse, tmp_path, source, load) == [
+        ("output.temporary", "'gs://no-such-bucket/x'", "is not there")
+    ]
     warehouse.query("CREATE VIEW `$.view` AS SELECT * FROM `$.tickets`")
     [(place, _, message)] = problems(warehouse, tmp_path, source, {"table": warehouse.name("view")})
     assert (place, message) == ("output.table", "is a VIEW")
-    merge = {"write": "merge", "key": ["state", "tenant"]}
+    merge = {"write": "merge", "key": ["state", "tenant", "label", "classified_at"]}
     assert problems(warehouse, tmp_path, source, merge) == [
         ("output.key", "state", "is STRING, which rows can't be found by"),
-        ("output.key", "tenant", "is no column of the results"),
+        *(("output.key", name, "is no column that the source gives the results") for name in merge["key"][1:]),
     ]
+    query = {"query": f"SELECT id, text, id AS `order no` FROM `{source['table']}`"}
+    assert [value for _, value, _ in problems(warehouse, tmp_path, query, merge)] == ["'order no'"]
     source["columns"] = {"text": "text", "id": "text"}
     assert problems(warehouse, tmp_path, {"query": f"SELECT text FROM `{source['table']}`"}, {"write": "merge"}) == [
         ("source.columns.id", "id", "is no column of the source, and rows merge by it")
@@ -86,6 +92,11 @@ def test_problems_of_a_watermark(tmp_path: Path, warehouse: Warehouse) -> None:
     for name, message in (("nothing", "is no column of the table"), ("text", "is STRING")):
         source = {"table": warehouse.name("tickets"), "watermark": name}
         assert problems(warehouse, tmp_path, source, {"write": "merge"}) == [("source.watermark", repr(name), message)]
+    warehouse.create("dated", string("id"), string("text"), column("changed", "DATE"))
+    source = {"table": warehouse.name("dated"), "watermark": "changed"}
+    assert problems(warehouse, tmp_path, source, {"write": "merge"}, passthrough=False) == [
+        ("source.watermark", "changed", "is not passed through, and says which row is newer")
+    ]
 
 
 @pytest.mark.parametrize("kind", ["none", "broken"])

@@ -15,6 +15,7 @@ import pytest
 
 from pipelines.budget import ROWS_TOGETHER
 from pipelines.chunks import CHUNK_ROWS
+from pipelines.writers.files import PublishFiles
 from runners.local import RunSummary
 from tests.fakes import POISON, CountingModel, load_counting
 from tests.pipelines.bigquery.test_tables import staging_tables
@@ -178,6 +179,41 @@ def test_a_watermark_reads_what_is_new(tmp_path: Path, warehouse: Warehouse, cou
     assert len(counted) == 10
     assert len(warehouse.rows("results")) == 60
     assert enrich(warehouse, tmp_path, source, only="stale").current == 1
+
+
+def test_a_watermark_is_kept_when_failures_are_written(
+    tmp_path: Path, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The run dies between the two; the next one reads everything again."""
+    source = {**create(warehouse, 5), "watermark": "changed"}
+
+    def full(*_: Any) -> Any:
+        raise OSError("no space left")
+
+    failures = {"only": "all", "failures": str(tmp_path / "failures")}
+    with monkeypatch.context() as patch:
+        patch.setattr(PublishFiles, "process", full)
+        with pytest.raises(OSError, match="no space left"):
+            enrich(warehouse, tmp_path, source, **failures)
+    assert warehouse.client.get_table(warehouse.name("results")).labels == {}
+    assert enrich(warehouse, tmp_path, source, **failures).records == 5
+    assert enrich(warehouse, tmp_path, source, **failures).records == 1
+
+
+@pytest.mark.parametrize("name", ["changed", "classified_at"])
+def test_an_older_version_does_not_replace_a_newer_one(tmp_path: Path, warehouse: Warehouse, name: str) -> None:
+    """As a run leaves it that read the source early, and was late to write; also with a column named like ours."""
+    warehouse.create("tickets", string("id"), string("text"), column(name, "INT64"))
+    source = {"table": warehouse.name("tickets"), "watermark": name}
+    warehouse.query("INSERT INTO `$.tickets` VALUES ('1', 'sales', 5), ('2', 'sales', 5), ('2', 'billing', 6)")
+    enrich(warehouse, tmp_path, source, only="all")
+    found = "input_classified_at" if name == "classified_at" else name
+    for later, expected in ((7, "sales"), (1, "technical")):
+        warehouse.query(f"UPDATE `$.results` SET `{found}` = {later} WHERE id = '1'")
+        warehouse.query("UPDATE `$.tickets` SET text = 'technical' WHERE id = '1'")
+        warehouse.query(f"UPDATE `$.tickets` SET `{name}` = 6 WHERE id = '1'")
+        enrich(warehouse, tmp_path, source, only="all")
+        assert [row["label"] for row in warehouse.rows("results")] == [expected, "billing"]
 
 
 @pytest.mark.parametrize("kind", ["DATE", "DATETIME", "INT64"])

@@ -17,8 +17,15 @@ def test_a_merge_leaves_the_newest_row_of_each_key() -> None:
         "MERGE `p.d.results` AS kept USING (SELECT * FROM `p.d.staged` WHERE TRUE "
         "QUALIFY ROW_NUMBER() OVER (PARTITION BY `shop`, `id` ORDER BY `changed` DESC, `fingerprint`) = 1) AS staged "
         "ON kept.`shop` = staged.`shop` AND kept.`id` = staged.`id` "
-        "WHEN MATCHED THEN UPDATE SET `label` = staged.`label` "
+        "WHEN MATCHED AND (kept.`changed` IS NULL OR staged.`changed` IS NULL OR staged.`changed` >= kept.`changed`) "
+        "THEN UPDATE SET `label` = staged.`label` "
         "WHEN NOT MATCHED THEN INSERT (`id`, `shop`, `label`) VALUES (staged.`id`, staged.`shop`, staged.`label`)"
+    )
+
+
+def test_without_a_watermark_the_staged_row_is_the_newer_one() -> None:
+    assert " WHEN MATCHED THEN UPDATE SET `label` = staged.`label` " in merge_sql(
+        TABLE, STAGED, ["id", "label"], ["id"]
     )
 
 

@@ -99,7 +99,7 @@ def test_in_streaming(tmp_path: Path, warehouse: Warehouse) -> None:
     with beam.Pipeline(options=options) as pipeline:
         results = pipeline | beam.io.Read(Results())
         refused = results | "Results" >> WriteTable(output, output_schema(PASSED), run, is_stream=True)
-        for number, part in enumerate(refused):
+        for number, part in enumerate(refused.failures):
             _ = part | f"Failures{number}" >> WriteTable(failures, FAILURE_SCHEMA, run, is_stream=True)
     check(warehouse)
 
@@ -206,7 +206,7 @@ def test_messages_that_come_again_are_not_written_again(tmp_path: Path, warehous
         pipeline = beam.Pipeline(options=options)
         results = pipeline | beam.io.Read(Results(start, end))
         refused = results | "Results" >> WriteTable(job.output, output_schema(PASSED), run_name(), is_stream=True)
-        for number, part in enumerate(refused):
+        for number, part in enumerate(refused.failures):
             write = WriteTable(job.failures_output, FAILURE_SCHEMA, run_name(), is_stream=True)
             _ = part | f"Failures{number}" >> write
         result = pipeline.run()

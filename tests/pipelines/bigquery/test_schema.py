@@ -101,6 +101,14 @@ def test_what_a_table_lacks_and_what_stands_against_it() -> None:
     assert type_of(SchemaField("n", "NUMERIC(5, 2)")) == "NUMERIC"
 
 
+def test_fields_of_structs_are_told_apart_by_case() -> None:
+    """Columns are not: those are found by their names in any case, and Arrow's cast would leave these fields empty."""
+    table = [SchemaField("C", "RECORD", fields=[SchemaField("name", "STRING")])]
+    assert differences("output.table", pa.schema([("c", pa.struct([("name", pa.string())]))]), table) == ([], [])
+    _, [problem] = differences("output.table", pa.schema([("c", pa.struct([("Name", pa.string())]))]), table)
+    assert problem.message.startswith("is STRUCT<name STRING> in the table and STRUCT<Name STRING> in this job")
+
+
 def test_names() -> None:
     name = TableName.parse("example.com:project.data.results")
     assert name == ("example.com:project", "data", "results")

@@ -128,3 +128,24 @@ def test_a_folders_name_is_no_pattern(tmp_path: Path) -> None:
     write(folder, [batch("old")], "first")
     write(folder, [batch("new")], "second")
     assert names(folder) == ["_SUCCESS", "part-00000-of-00001-second.parquet"]
+
+
+def test_a_run_that_slept_leaves_the_rows_of_a_later_one(tmp_path: Path) -> None:
+    """The later one took the folder over, and has ended: nobody holds it any more."""
+    early, late, third = "20261124T010000_ffffff", "20261124T020000_aaaaaa", "20261124T030000_bbbbbb"
+    write(tmp_path, [batch("new")], late)
+    with pytest.raises(AnotherRunError, match=f"was written by run {late}"):
+        write(tmp_path, [batch("old")], early)
+    assert pq.read_table(next(tmp_path.glob("*.parquet"))).column("id").to_pylist() == ["new"]
+    assert (tmp_path / "_SUCCESS").read_text() == late
+    going = tmp_path / "_temporary" / "20261124T040000_000000"
+    going.mkdir(parents=True)
+    write(tmp_path, [batch("newest")], third)
+    assert names(tmp_path / "_temporary") == [going.name]
+    assert (tmp_path / "_SUCCESS").read_text() == third
+
+
+def test_what_others_call_success_stops_nobody(tmp_path: Path) -> None:
+    (tmp_path / "_SUCCESS").write_text('{"name": "a committer of Spark"}')
+    write(tmp_path, [batch("a")], "20261124T010000_ffffff")
+    assert (tmp_path / "_SUCCESS").read_text() == "20261124T010000_ffffff"

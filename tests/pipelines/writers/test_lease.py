@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -130,6 +131,23 @@ def test_signs_of_life_are_given(folder: str, monkeypatch: pytest.MonkeyPatch) -
         assert first is not None and now is not None
         assert now.alive_at > first.alive_at
         assert replace(now, alive_at=0) == replace(first, alive_at=0)
+
+
+def test_no_sign_of_life_comes_after_the_end(folder: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that is on its way at the end takes longer than the end."""
+    write, begun = lease.write_whole, threading.Event()
+
+    def write_slowly(path: str, data: bytes) -> None:
+        begun.set()
+        time.sleep(0.1)
+        write(path, data)
+
+    monkeypatch.setattr(lease, "BEAT_S", 0.001)
+    monkeypatch.setattr(lease, "write_whole", write_slowly)
+    with held([folder], "ours"):
+        assert begun.wait(30)
+    time.sleep(0.2)
+    assert holder_of(folder) is None
 
 
 def test_what_is_no_holders_file_holds_nothing(folder: str) -> None:
