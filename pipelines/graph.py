@@ -140,6 +140,6 @@ class StreamedRecords(beam.PTransform[Any, Any]):
 
 
 def bundle_seconds(job: Job, runner: str | None) -> float:
-    """How long a stream's rows are gathered before they are published: what topics get is there at once anyway."""
+    """How long a bundle of a stream is: rows are seen in a folder or a table when it ends, in a topic at once."""
     seconds = job.output.file_seconds if isinstance(job.output, FileOutput) else TOPIC_BUNDLE_S
     return min(seconds, FLINK_BUNDLE_S) if runner == "FlinkRunner" else seconds

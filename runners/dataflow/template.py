@@ -11,7 +11,7 @@ from typing import Any
 
 import typer
 
-from classer_core.storage import open_reading
+from classer_core.storage import is_url, open_reading
 from classer_core.storage_errors import as_problem
 from pipelines.job import Job, document_of, parse_job
 
@@ -55,7 +55,12 @@ def read_job(given: argparse.Namespace) -> Job:
     own = {"job", "summary"}
     values = {name: value for name, value in vars(given).items() if value is not None and name not in own}
     overrides = [f"{job_key(name)}={value}" for name, value in values.items()]
-    return parse_job(document_of(text, given.job, overrides), Path("/") / given.job.rpartition("/")[2])
+    return parse_job(document_of(text, given.job, overrides), job_file(given.job))
+
+
+def job_file(job: str) -> Path:
+    """Where a job's relative paths start: beside its file, or, of a file that lies elsewhere, at the root."""
+    return Path("/") / job.rpartition("/")[2] if is_url(job) else Path(job).resolve()
 
 
 def main() -> None:
@@ -72,7 +77,7 @@ def main() -> None:
     try:
         with reported(given.summary, given.job) as report:
             report.summary = finish(
-                lambda: read_job(given), Path("/"), names.get(asked.runner, asked.runner), beam_args
+                lambda: read_job(given), job_file(given.job).parent, names.get(asked.runner, asked.runner), beam_args
             )
     except typer.Exit as stopped:
         sys.exit(stopped.exit_code)

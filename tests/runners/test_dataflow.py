@@ -31,7 +31,7 @@ def test_dataflow_gets_the_whole_job_and_our_image(tmp_path: Path) -> None:
     lines = dry_run(str(job), "--runner", "dataflow", "--", f"--sdk_container_image={IMAGE}")
     assert lines[-1] == f"worker image: {IMAGE}"
     steps = {line.split("/")[0] for line in lines[:-1]}
-    assert steps == {"Records", "ClassifyRecords", "Outcomes", "WriteResults", "WriteFailures"}
+    assert steps == {"Records", "ClassifyRecords", "WriteResults", "WriteFailures"}
     assert {"Records/ReadRecords", "Records/FetchContents"} <= {"/".join(line.split("/")[:2]) for line in lines}
     assert [line for line in lines if "BeamML_RunInference" in line]
     assert {"WriteResults/Rows/Publish", "WriteFailures/Rows/Publish"} <= set(lines)

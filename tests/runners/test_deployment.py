@@ -11,7 +11,7 @@ import yaml
 from classer_core import JobError
 from pipelines.job import Job
 from pipelines.job.sections import FileOutput, FileSource
-from runners.dataflow.template import job_key, parameters, read_arguments, read_job
+from runners.dataflow.template import job_file, job_key, parameters, read_arguments, read_job
 
 ROOT = Path(__file__).parents[2]
 KUBERNETES = ROOT / "runners" / "flink" / "kubernetes"
@@ -71,6 +71,16 @@ def test_every_template_parameter_is_a_key_of_the_job(parameter: dict[str, Any])
     if parameter["paramType"] != "ENUM":
         for regex in parameter.get("regexes", []):
             assert re.fullmatch(regex, VALUES[parameter["name"]])
+
+
+def test_paths_of_a_template_start_at_its_job_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As everywhere, where that is a file of this machine."""
+    (tmp_path / "in.ndjson").write_text('{"text": "x"}\n')
+    (tmp_path / "job.yaml").write_text("source: {format: ndjson, path: in.ndjson}\noutput: {path: out}\nlabels: [a]\n")
+    monkeypatch.chdir(tmp_path)
+    for job in ("job.yaml", str(tmp_path / "job.yaml")):
+        assert read_job(read_arguments([f"--job={job}"])[0]).output.path == str(tmp_path / "out")
+    assert job_file("gs://bucket/jobs/job.yaml") == Path("/job.yaml")
 
 
 def test_template_parameters_make_a_checked_job(tmp_path: Path) -> None:
