@@ -38,5 +38,5 @@ def test_a_refused_time_is_one_rows_and_its_neighbours_are_sent_again(topic: Del
     for number in range(4):
         topic.send(OutgoingMessage(b"row", f"r{number}"))
     assert [refused.message.id for refused in topic.wait()] == ["r1"]
-    assert topic.arrived == ["r3", "r0", "r2"]
+    assert topic.arrived[0] == "r3" and sorted(topic.arrived) == ["r0", "r2", "r3"]
     assert topic.wait() == []
