@@ -62,20 +62,18 @@ def _show_summary(summary: RunSummary) -> None:
     rate = summary.records / max(summary.seconds, 1e-9)
     table.add_row("records", f"{summary.records:,}")
     table.add_row("results", f"{summary.results:,}")
-    if summary.abstained:
-        table.add_row("of them abstained", f"{summary.abstained:,}")
-    if summary.cached:
-        table.add_row("of them cached", f"{summary.cached:,}")
-    if summary.duplicates:
-        table.add_row("of them there already", f"{summary.duplicates:,}")
-    if summary.current:
-        table.add_row("in the table already", f"{summary.current:,}")
-    if summary.postponed:
-        table.add_row("left for the next run", f"{summary.postponed:,}")
-    if summary.cache_errors:
-        table.add_row("errors of the cache", f"{summary.cache_errors:,}")
-    for code, count in summary.failures.items():
-        table.add_row(f"failed: {code}", f"{count:,}")
+    seldom = {
+        "of them abstained": summary.abstained,
+        "of them cached": summary.cached,
+        "of them there already": summary.duplicates,
+        "in the table already": summary.current,
+        "left for the next run": summary.postponed,
+        "errors of the cache": summary.cache_errors,
+        **{f"failed: {code}": count for code, count in summary.failures.items()},
+    }
+    for name, count in seldom.items():
+        if count:
+            table.add_row(name, f"{count:,}")
     table.add_row("tokens read", f"{summary.tokens:,}")
     if summary.chunk_records:
         table.add_row("records a chunk (mean)", f"{summary.chunk_records.mean:,.0f}")
