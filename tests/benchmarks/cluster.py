@@ -50,7 +50,8 @@ def _rate(folder: Path, runner: str, args: Sequence[str], threads: int) -> float
 
 
 def _seconds(folder: Path, runner: str, args: Sequence[str], threads: int) -> float:
-    document = {"source": {"format": "ndjson", "path": "*.ndjson"}, "labels": LABELS, "output": {"path": "out"}}
+    source, output = {"format": "ndjson", "path": "*.ndjson"}, {"path": "out"}
+    document = {"source": source, "labels": LABELS, "output": output, "cache": "none"}
     load = partial(load_engine, "embedded", "embedded", "fail", threads)
     if runner == "local":
         load()
