@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 from rich.table import Table
@@ -11,8 +12,9 @@ from rich.table import Table
 from classer_core.errors import AnotherRunError, JobError, ModelLoadError, TooManyFailuresError
 from pipelines.job import Job
 from runners.console import EXIT_WRONG_JOB, err, out, stop_wrong_job
-from runners.local import run_job
-from runners.summary import RunSummary
+
+if TYPE_CHECKING:
+    from runners.summary import RunSummary
 
 EXIT_TOO_MANY_FAILURES = 3
 EXIT_ANOTHER_RUN = 5
@@ -28,6 +30,9 @@ def finish(
     """
     try:
         job = load()
+        # Beam is imported for a job that is right: what is wrong with another one is said at once.
+        from runners.local import run_job
+
         summary = run_job(job, folder, runner, beam_args, err)
     except JobError as error:
         stop_wrong_job(error)

@@ -10,14 +10,12 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Self
 
-import apache_beam as beam
 import typer
 
 from classer_core.errors import ClasserError, FailureCode, JobError, Problem, TooManyFailuresError
 from classer_core.fetching.rules import without_secrets
 from classer_core.storage import write_whole
 from classer_core.storage_errors import as_problem
-from pipelines.classify import NAMESPACE
 from pipelines.job import Job
 from runners.console import stop_wrong_job
 
@@ -58,7 +56,11 @@ class RunSummary:
     @classmethod
     def of(cls, job: Job, run: str, result: Any, seconds: float) -> Self:
         """What the counters of a finished run say."""
-        found = result.metrics().query(beam.metrics.MetricsFilter().with_namespace(NAMESPACE))
+        from apache_beam.metrics import MetricsFilter
+
+        from pipelines.classify import NAMESPACE
+
+        found = result.metrics().query(MetricsFilter().with_namespace(NAMESPACE))
         counters: Counter[str] = Counter()
         for counter in found["counters"]:  # several steps may count the same
             counters[counter.key.metric.name] += counter.result

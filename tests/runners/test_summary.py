@@ -13,7 +13,7 @@ from classer_core.classifiers import Classifier
 from classer_core.errors import JobError, Problem
 from classer_core.saved import ClassifierStore
 from pipelines.job import load_job
-from runners import local, running
+from runners import local
 from runners.cli import app
 from runners.summary import reported
 from tests.fakes import load
@@ -66,7 +66,7 @@ def test_a_good_run_is_counted(job: Path, tmp_path: Path) -> None:
 
 def test_too_many_failures_keep_their_counts(job: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     given = local.run_job
-    monkeypatch.setattr(running, "run_job", lambda *args: given(*args, load=load))
+    monkeypatch.setattr(local, "run_job", lambda *args: given(*args, load=load))
     path = f"memory://{tmp_path.name}/run.json"
     done = CliRunner().invoke(app, ["run", str(job), "--set", "max_failure_ratio=0.1", "--summary", path])
     import fsspec
