@@ -29,7 +29,7 @@ from tests.pipelines.streaming.test_parsing import QUEUE
 from tests.pipelines.streaming.test_source import until
 from tests.pipelines.test_graph import BAD_LINES, LABELS
 
-IDLE = {"stop_when_idle": "1s"}
+IDLE = {"stop_when_idle": "500ms"}
 
 
 @pytest.fixture
@@ -111,11 +111,13 @@ def test_new_versions_of_a_classifier_are_followed(
         store.save("tickets", Classifier(("billing", "technical")))
         until(lambda: "is tickets@v2 from now on" in caplog.text)
         server.publish({"id": "second", "text": "technical"})
+        until(lambda: len(rows(tmp_path)) == 2)
+        stopping.stop()
 
     follower = threading.Thread(target=go_on)
     follower.start()
     with caplog.at_level(logging.WARNING):
-        run(tmp_path, {**QUEUE, "stop_when_idle": "4s"}, classifier="tickets", refresh="50ms")
+        run(tmp_path, QUEUE, classifier="tickets", refresh="50ms")
     follower.join()
     assert [(row["id"], row["classifier"], row["label"]) for row in rows(tmp_path)] == [
         ("first", "tickets@v1", "billing"),
@@ -145,12 +147,14 @@ def test_documents_are_read_as_they_come(tmp_path: Path) -> None:
     inbox.mkdir()
     (inbox / "good.pdf").write_bytes(documents.pdf("a billing matter"))
     (inbox / "empty.pdf").write_bytes(b"")
-    source = {"format": "documents", "path": "inbox/**", "watch": "200ms", "stop_when_idle": "4s"}
+    source = {"format": "documents", "path": "inbox/**", "watch": "200ms"}
 
     def bring() -> None:
         until(lambda: rows(tmp_path))
         (inbox / ".new").write_bytes(documents.docx("about sales"))
         os.rename(inbox / ".new", inbox / "new.docx")  # noqa: PTH104
+        until(lambda: len(rows(tmp_path)) == 2)
+        stopping.stop()
 
     bringer = threading.Thread(target=bring)
     bringer.start()
@@ -164,7 +168,7 @@ def test_documents_are_read_as_they_come(tmp_path: Path) -> None:
         ("inbox/empty.pdf", "document_empty")
     ]
     assert (summary.records, summary.duplicates) == (3, 0)
-    assert run(tmp_path, source).records == 0  # what is published is not read again
+    assert run(tmp_path, {**source, "stop_when_idle": "1s"}).records == 0  # what is published is not read again
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,7 @@
-"""The command line as its users meet it: in a process of its own, by its exit codes and what it prints."""
+"""The command line as its users meet it, by its exit codes and what it prints.
+
+In a process of its own where that makes a difference; a process takes four seconds to import what a run needs.
+"""
 
 import json
 import subprocess
@@ -7,6 +10,9 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+from typer.testing import CliRunner, Result
+
+from runners.cli import app
 
 BIN = Path(sys.executable).parent / "classer"
 ROOT = Path(__file__).parents[2]
@@ -20,6 +26,11 @@ output: {path: out}
 
 def classer(*args: str, cwd: Path = ROOT, stdin: str = "") -> subprocess.CompletedProcess[str]:
     return subprocess.run([BIN, *args], cwd=cwd, input=stdin, capture_output=True, text=True, timeout=300, check=False)
+
+
+def here(*args: str, stdin: str = "") -> Result:
+    """The same in this process."""
+    return CliRunner().invoke(app, args, input=stdin)
 
 
 @pytest.fixture
@@ -44,8 +55,8 @@ def test_run_writes_rows_and_sums_up(folder: Path) -> None:
 
 
 def test_too_many_failures_exit_3_with_all_rows_written(folder: Path) -> None:
-    done = classer("run", str(folder / "job.yaml"), "--set", "max_failure_ratio=0.1")
-    assert done.returncode == 3
+    done = here("run", str(folder / "job.yaml"), "--set", "max_failure_ratio=0.1")
+    assert done.exit_code == 3
     assert "1 of 3 records failed (33.3%), max_failure_ratio is 10.0%" in " ".join(done.stderr.split())
     assert pq.read_table(folder / "out").num_rows == 2
 
@@ -61,8 +72,8 @@ def test_too_many_failures_exit_3_with_all_rows_written(folder: Path) -> None:
     ],
 )
 def test_a_wrong_job_exits_2(folder: Path, args: list[str], message: str) -> None:
-    done = classer("run", str(folder / "job.yaml"), *args)
-    assert done.returncode == 2
+    done = here("run", str(folder / "job.yaml"), *args)
+    assert done.exit_code == 2
     assert message in " ".join(done.stderr.split())
     assert not (folder / "out").exists()
 
@@ -108,6 +119,20 @@ def test_help_and_check_load_neither_torch_nor_beam(args: list[str]) -> None:
     assert done.returncode == 0, done.stderr
 
 
+def test_a_wrong_job_is_told_before_beam_is_loaded(folder: Path) -> None:
+    code = (
+        "import sys; from runners.cli import app\n"
+        f"sys.argv[1:] = ['run', {str(folder / 'job.yaml')!r}, '--set', 'labels=[a, a]']\n"
+        "try: app()\n"
+        "except SystemExit as exit: assert exit.code == 2, exit.code\n"
+        "heavy = {'torch', 'transformers', 'apache_beam'} & sys.modules.keys()\n"
+        "assert not heavy, heavy"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "Labels must be unique" in done.stderr
+
+
 def test_evaluate_writes_what_it_shows(folder: Path) -> None:
     rows = [{"body": "we fried onions", "label": "cooking"}, {"body": "a football match", "label": "cooking"}]
     gold = folder / "gold.ndjson"
@@ -122,16 +147,16 @@ def test_evaluate_writes_what_it_shows(folder: Path) -> None:
     assert "a football match" in done.stdout  # the mistake
     assert "a football match" in (folder / "new/report.html").read_text()
     gold.write_text('{"body": "x", "label": "cookin"}\n')
-    wrong = classer("evaluate", str(folder / "job.yaml"), "--gold", str(gold))
-    assert wrong.returncode == 2
+    wrong = here("evaluate", str(folder / "job.yaml"), "--gold", str(gold))
+    assert wrong.exit_code == 2
     assert "gold.ndjson@0: label = 'cookin'" in wrong.stderr and "Did you mean 'cooking'?" in wrong.stderr
 
 
 def test_classify_needs_no_job_file(tmp_path: Path) -> None:
     (tmp_path / "what.yaml").write_text("x: sports and matches\ny: food and cooking\n")
     args = ["classify", "--labels", "x, y", "--descriptions", str(tmp_path / "what.yaml"), "--json"]
-    done = classer(*args, stdin="a football match\n\nonion soup\n \n")
-    assert done.returncode == 0, done.stderr
+    done = here(*args, stdin="a football match\n\nonion soup\n \n")
+    assert done.exit_code == 0, done.stderr
     answers = [json.loads(line) for line in done.stdout.splitlines()]
     assert [answer["label"] for answer in answers] == ["x", "y"]
     assert {"label", "confidence", "tokens", "visual_tokens", "latency_ms", "cached"} <= answers[0].keys()
@@ -141,5 +166,5 @@ def test_classify_shows_a_table_and_refuses_wrong_labels() -> None:
     done = classer("classify", "--labels", "sports,food", "--multi", "--threshold", "0.2", "football [b]match")
     assert done.returncode == 0
     assert "football [b]match" in done.stdout and "sports" in done.stdout
-    wrong = classer("classify", "--labels", "a,a", "x")
-    assert (wrong.returncode, "Labels must be unique" in wrong.stderr) == (2, True)
+    wrong = here("classify", "--labels", "a,a", "x")
+    assert (wrong.exit_code, "Labels must be unique" in wrong.stderr) == (2, True)

@@ -1,6 +1,5 @@
 """What is wrong with tables is said before a record is read, with its place, its value and what to do."""
 
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -123,25 +122,13 @@ def test_credentials(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str)
     assert "s3cret" not in str(error.value)
 
 
-def test_without_the_extra(tmp_path: Path) -> None:
-    """In a process that can't import Google's libraries."""
-    code = f"""
-import sys
-sys.modules["google.cloud.bigquery"] = None
-from pathlib import Path
-from classer_core import JobError
-from pipelines.job import parse_job
-from runners.local import run_job
-section = {{"format": "bigquery", "table": "p.d.t"}}
-job = {{"source": section, "output": {{"path": "out"}}, "labels": ["a"]}}
-try:
-    run_job(parse_job(job, Path({str(tmp_path)!r}) / "job.yaml"), Path("."))
-except JobError as error:
-    print(error)
-"""
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert "source.table = bigquery: needs Google Cloud's libraries" in done.stdout
-    assert "pip install 'classer-pipelines[gcp]'" in done.stdout
+def test_without_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "google.cloud.bigquery", None)
+    document = {"source": {"format": "bigquery", "table": "p.d.t"}, "output": {"path": "out"}, "labels": ["a"]}
+    with pytest.raises(JobError) as raised:
+        run_job(parse_job(document, tmp_path / "job.yaml"), tmp_path)
+    assert "source.table = bigquery: needs Google Cloud's libraries" in str(raised.value)
+    assert "pip install 'classer-pipelines[gcp]'" in str(raised.value)
 
 
 def test_bounds_are_for_one_process(tmp_path: Path) -> None:
