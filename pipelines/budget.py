@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import weakref
 from collections.abc import Iterable
 from typing import Any
 
@@ -13,12 +12,11 @@ from apache_beam.metrics import Metrics
 
 from pipelines.chunks import Chunk, ClassifiedChunk
 from pipelines.classify import NAMESPACE
+from pipelines.shared import Shared
 
 POSTPONED = "postponed"
 # Records that are taken at once where tokens count: nobody knows before how many they have.
 ROWS_TOGETHER = 512
-_lock = threading.Lock()
-_budgets: weakref.WeakValueDictionary[str, Budget] = weakref.WeakValueDictionary()
 
 
 class Budget:
@@ -59,19 +57,17 @@ class Budget:
                 self._tokens -= tokens
 
 
+_budgets: Shared[Budget] = Shared()
+
+
 def shared_budget(run: str, max_rows: int | None, max_tokens: int | None) -> Budget:
     """The budget of a run in this process, as long as anybody uses it."""
-    with _lock:
-        budget = _budgets.get(run)
-        if budget is None:
-            budget = _budgets[run] = Budget(max_rows, max_tokens)
-        return budget
+    return _budgets.get(run, lambda: Budget(max_rows, max_tokens))
 
 
 def give_back(run: str, rows: int) -> None:
     """So many results of a run are no rows: its output refuses them. Without a budget nothing happens."""
-    with _lock:
-        budget = _budgets.get(run)
+    budget = _budgets.find(run)
     if budget is not None:
         budget.give_back(rows)
 

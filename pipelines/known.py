@@ -9,7 +9,6 @@ import logging
 import pickle
 import shutil
 import tempfile
-import threading
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Set
 from dataclasses import replace
@@ -31,6 +30,7 @@ from pipelines.classify import NAMESPACE
 from pipelines.job import Job
 from pipelines.job.sections import BigQueryOutput
 from pipelines.readers import is_damage
+from pipelines.shared import Shared
 from pipelines.storage import open_file
 from pipelines.writers.files import ours
 
@@ -39,9 +39,6 @@ log = logging.getLogger(__name__)
 ROWS_TOGETHER = 10_000
 FOR_EVER_S, NO_LIMIT_BYTES = 10**9, 1 << 62
 ANSWER_COLUMNS = ["label", "labels", "confidence", "tokens", "visual_tokens", "model", "coverage", "evidence"]
-
-_lock = threading.Lock()
-_tables: weakref.WeakValueDictionary[str, KnownTable] = weakref.WeakValueDictionary()
 
 
 class JoinAnswers(beam.DoFn):
@@ -110,13 +107,12 @@ class KnownTable:
         return {print_: pickle.loads(known) for print_, known in self._file.get(prints).items()}
 
 
+_tables: Shared[KnownTable] = Shared()
+
+
 def shared_table(name: str, rows: Callable[[], Iterable[tuple[bytes, bytes]]]) -> KnownTable:
     """One table per process and name, as long as anybody uses it."""
-    with _lock:
-        table = _tables.get(name)
-        if table is None:
-            table = _tables[name] = KnownTable(rows())
-        return table
+    return _tables.get(name, lambda: KnownTable(rows()))
 
 
 def last_answers(job: Job, run: str) -> KnownTable | None:

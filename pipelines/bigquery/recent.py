@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import threading
-import weakref
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -19,10 +18,9 @@ from apache_beam.metrics import Metrics
 from pipelines.bigquery.clients import rest_client
 from pipelines.bigquery.names import TableName, quoted
 from pipelines.classify import NAMESPACE
+from pipelines.shared import Shared
 
 KEPT = 300_000
-_lock = threading.Lock()
-_shared: weakref.WeakValueDictionary[TableName, RecentRows] = weakref.WeakValueDictionary()
 
 
 class RecentRows:
@@ -78,13 +76,12 @@ class RecentRows:
                 self._digests.popitem(last=False)
 
 
+_shared: Shared[RecentRows] = Shared()
+
+
 def recent_rows(table: TableName, columns: Sequence[str]) -> RecentRows:
     """One for each table in a process, as long as anybody uses it."""
-    with _lock:
-        rows = _shared.get(table)
-        if rows is None:
-            rows = _shared[table] = RecentRows(table, columns)
-        return rows
+    return _shared.get(table, lambda: RecentRows(table, columns))
 
 
 def recent_sql(table: TableName, columns: Sequence[str], when: str) -> str:

@@ -17,6 +17,7 @@ import orjson
 import pyarrow.parquet as pq
 
 from classer_core.storage import join, list_folder
+from pipelines.shared import Shared
 from pipelines.storage import open_file
 from pipelines.writers.files import name_of
 
@@ -24,9 +25,6 @@ from pipelines.writers.files import name_of
 PARTITIONS_KEPT = 48
 ROWS_TOGETHER = 1_000
 ID_BYTES = 16
-
-_lock = threading.Lock()
-_shared: weakref.WeakValueDictionary[tuple[str, ...], PublishedIds] = weakref.WeakValueDictionary()
 
 
 class PublishedIds:
@@ -84,13 +82,12 @@ class PublishedIds:
             self._table.execute(f"INSERT OR IGNORE INTO ids VALUES {','.join(['(?,?)'] * len(part))}", values)
 
 
+_shared: Shared[PublishedIds] = Shared()
+
+
 def shared_ids(folders: tuple[str, ...]) -> PublishedIds:
     """One per process and set of folders, as long as anybody uses it."""
-    with _lock:
-        ids = _shared.get(folders)
-        if ids is None:
-            ids = _shared[folders] = PublishedIds(folders)
-        return ids
+    return _shared.get(folders, lambda: PublishedIds(folders))
 
 
 def digest_of(id_: str) -> bytes:
