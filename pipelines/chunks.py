@@ -192,12 +192,12 @@ def _digest(text: str) -> str:
 def _row_id(chunk: SourceChunk, row: int, error: RecordError) -> str:
     """The row's own id, unless that is what is wrong with it."""
     value = chunk.fields["id"][row] if "id" in chunk.fields and error.field != "id" else None
-    return chunk.positions[row] if value is None else _printable(str(value))
+    return chunk.positions[row] if value is None else printable(str(value))
 
 
 def _kept(value: Any, levels: int = KEPT_LEVELS) -> Any:
     if isinstance(value, str):
-        value = _printable(value)
+        value = printable(value)
         if len(value) > KEPT_CHARS:
             digest = hashlib.sha256(value.encode()).hexdigest()
             return f"{value[:256]}… [{len(value)} characters, sha256 {digest}]"
@@ -205,7 +205,7 @@ def _kept(value: Any, levels: int = KEPT_LEVELS) -> Any:
     if isinstance(value, bytes):
         return f"[{len(value)} bytes, sha256 {hashlib.sha256(value).hexdigest()}]"
     if isinstance(value, dict):
-        return {_printable(str(key)): _kept(item, levels - 1) for key, item in value.items()} if levels else "{…}"
+        return {printable(str(key)): _kept(item, levels - 1) for key, item in value.items()} if levels else "{…}"
     if isinstance(value, list | tuple):
         return [_kept(item, levels - 1) for item in value] if levels else "[…]"
     if isinstance(value, int) and not -(2**63) <= value < 2**64:
@@ -213,5 +213,6 @@ def _kept(value: Any, levels: int = KEPT_LEVELS) -> Any:
     return value
 
 
-def _printable(text: str) -> str:
-    return text.encode("utf-8", "backslashreplace").decode()
+def printable(text: str) -> str:
+    """A text that Arrow and JSON can take: lone surrogates are escaped."""
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()

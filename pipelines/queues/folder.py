@@ -9,6 +9,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from pipelines.chunks import printable
 from pipelines.queues import Message, Queue
 from pipelines.storage import display_name, match_files
 from pipelines.writers.published import PublishedIds, digest_of, shared_ids
@@ -145,7 +146,7 @@ def file_message(path: str, look: Look, folder: str) -> Message:
 
 def _id(path: str, folder: str) -> str:
     """The id as rows have it."""
-    return display_name(path, folder).encode("utf-8", "backslashreplace").decode()
+    return printable(display_name(path, folder))
 
 
 def _moment(look: Look) -> datetime:

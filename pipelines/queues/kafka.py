@@ -175,16 +175,14 @@ class KafkaQueue:
     def _message(self, message: confluent_kafka.Message) -> Message:
         kind, milliseconds = message.timestamp()
         known = kind != self._library.TIMESTAMP_NOT_AVAILABLE
-        published_at = time_of(milliseconds if known else -1)
-        attributes = attributes_of(message)
-        number, offset, key = message.partition(), message.offset(), message.key()
-        return Message(
-            id=f"{message.topic()}/{number}@{offset}",
-            data=message.value() or b"",
-            published_at=event_time(attributes, self._settings.timestamp_attribute, published_at),
-            receipt=(number, offset),
-            key=None if key is None else _text(key),
-            attributes=attributes,
+        place = message.topic(), message.partition(), message.offset()
+        return message_of(
+            place,
+            message.value(),
+            message.key(),
+            attributes_of(message),
+            milliseconds if known else -1,
+            self._settings.timestamp_attribute,
         )
 
     def _own_partitions(self) -> list[int]:
@@ -258,10 +256,39 @@ class KafkaQueue:
         return self._library.TopicPartition(self._settings.topic, partition, offset)
 
 
+def message_of(
+    place: tuple[str, int, int],
+    value: bytes | None,
+    key: bytes | str | None,
+    attributes: Mapping[str, str],
+    milliseconds: int,
+    timestamp_attribute: str | None,
+) -> Message:
+    """What a Kafka client gives, ours or Beam's, in, the same as one of our messages out.
+
+    Args:
+        place: topic, partition and offset.
+        value: the body.
+        key: of the message.
+        attributes: its headers.
+        milliseconds: since 1970; below 0 where the message has no time.
+        timestamp_attribute: the header that holds the event time.
+    """
+    topic, partition, offset = place
+    return Message(
+        id=f"{topic}/{partition}@{offset}",
+        data=value or b"",
+        published_at=event_time(attributes, timestamp_attribute, time_of(milliseconds)),
+        receipt=(partition, offset),
+        key=None if key is None else text_of(key),
+        attributes=attributes,
+    )
+
+
 def attributes_of(message: confluent_kafka.Message) -> dict[str, str]:
     """The headers of a message; none of them where a name is not UTF-8, which the library can't give."""
     try:
-        return {name: _text(value) for name, value in message.headers() or ()}
+        return {name: text_of(value) for name, value in message.headers() or ()}
     except (SystemError, UnicodeDecodeError):
         return {}
 
@@ -273,5 +300,6 @@ def _by_partition(receipts: Iterable[Receipt]) -> dict[int, list[int]]:
     return found
 
 
-def _text(value: bytes | str | None) -> str:
+def text_of(value: bytes | str | None) -> str:
+    """A key or a header as text; bytes that are not UTF-8 are escaped."""
     return value if isinstance(value, str) else (value or b"").decode(errors="backslashreplace")

@@ -131,20 +131,23 @@ class PubSubQueue:
 
     def _message(self, message: Any) -> Message:
         self._out[message.ack_id] = message
-        attributes = dict(message.attributes)
-        return Message(
-            id=message.message_id,
-            data=message.data,
-            published_at=event_time(
-                attributes, self._settings.timestamp_attribute, message.publish_time.astimezone(UTC)
-            ),
-            receipt=message.ack_id,
-            key=message.ordering_key or None,
-            attributes=attributes,
-        )
+        return message_of(message, self._settings.timestamp_attribute, message.ack_id)
 
     def _raise_if_ended(self) -> None:
         """What may pass is tried again by the client itself."""
         if self._pull.done():
             error = self._pull.exception() or RuntimeError("the streaming pull has ended")
             raise job_error("source.subscription", self._settings.subscription, error) from error
+
+
+def message_of(found: Any, timestamp_attribute: str | None, receipt: str | None = None) -> Message:
+    """A message of Google's client, or one of Beam's ReadFromPubSub, in, the same as ours out."""
+    attributes = dict(found.attributes or {})
+    return Message(
+        id=found.message_id,
+        data=found.data,
+        published_at=event_time(attributes, timestamp_attribute, found.publish_time.astimezone(UTC)),
+        receipt=receipt,
+        key=found.ordering_key or None,
+        attributes=attributes,
+    )

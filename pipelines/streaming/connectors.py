@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import UTC
 from itertools import groupby
 from typing import Any
 
@@ -16,8 +15,7 @@ from classer_core.errors import JobError, Problem
 from pipelines.chunks import Chunk
 from pipelines.job import Job
 from pipelines.job.sections import FileSource, KafkaSource, PubSubSource
-from pipelines.queues import Message
-from pipelines.queues.event_time import event_time, time_of
+from pipelines.queues import Message, kafka, pubsub
 from pipelines.queues.folder import file_message
 from pipelines.readers import Columns
 from pipelines.streaming.parsing import Entry, message_parser, pack
@@ -50,7 +48,7 @@ class ReadMessages(beam.PTransform[Any, Any]):
                 timestamp_attribute=source.timestamp_attribute,
             )
             named = source.timestamp_attribute
-            return pbegin | "ReadFromPubSub" >> read | "Messages" >> beam.Map(message_of_pubsub, named)
+            return pbegin | "ReadFromPubSub" >> read | "Messages" >> beam.Map(pubsub.message_of, named)
         if isinstance(source, KafkaSource):
             from apache_beam.io.kafka import ReadFromKafka
 
@@ -79,32 +77,14 @@ def _plain(source: KafkaSource) -> dict[str, str]:
 
 def message_of_kafka(row: Any, timestamp_attribute: str | None) -> Message:
     """What ReadFromKafka gives in, the same as one of our messages out."""
-    attributes = {header.key: _text(header.value or b"") for header in row.headers or ()}
-    published_at = time_of(row.timestamp)
-    return Message(
-        f"{row.topic}/{row.partition}@{row.offset}",
-        row.value or b"",
-        event_time(attributes, timestamp_attribute, published_at),
-        None,
-        None if row.key is None else _text(row.key),
-        attributes,
-    )
+    attributes = {header.key: kafka.text_of(header.value) for header in row.headers or ()}
+    place = row.topic, row.partition, row.offset
+    return kafka.message_of(place, row.value, row.key, attributes, row.timestamp, timestamp_attribute)
 
 
 def message_of_file(found: Any, folder: str) -> Message:
     """A file that has come in, the same as one of `FolderQueue` out."""
     return file_message(found.path, (found.size_in_bytes, found.last_updated_in_seconds), folder)
-
-
-def _text(value: bytes) -> str:
-    return value.decode(errors="backslashreplace")
-
-
-def message_of_pubsub(found: Any, timestamp_attribute: str | None) -> Message:
-    """What ReadFromPubSub gives in, the same as one of our messages out."""
-    attributes = dict(found.attributes or {})
-    published_at = event_time(attributes, timestamp_attribute, found.publish_time.astimezone(UTC))
-    return Message(found.message_id, found.data, published_at, None, found.ordering_key or None, attributes)
 
 
 class ParseMessages(beam.DoFn):

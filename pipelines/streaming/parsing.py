@@ -14,7 +14,7 @@ from classer_core.cached import Known
 from classer_core.errors import FailureCode, RecordError
 from classer_core.records import REQUEST_FIELDS, Failure, Record
 from classer_core.requests import RequestParser, from_text
-from pipelines.chunks import ATTACHED, Chunk, record_json, shown_source
+from pipelines.chunks import ATTACHED, Chunk, printable, record_json, shown_source
 from pipelines.job import Job
 from pipelines.queues import Message
 from pipelines.readers import Columns
@@ -117,7 +117,7 @@ class MessageParser:
     def _id(self, message: Message) -> str:
         """The id of a record that has none of its own."""
         own = message.attributes.get(self._id_attribute) if self._id_attribute else None
-        return _printable(own or message.id)
+        return printable(own or message.id)
 
     def _body(self, message: Message) -> dict[str, Any] | RecordError:
         data = message.data
@@ -163,7 +163,7 @@ class MessageParser:
         else:
             assert outcome is not None
             own_id = given.get("id") if outcome.field != "id" else None
-            id_ = self._id(message) if own_id is None else _printable(str(own_id))
+            id_ = self._id(message) if own_id is None else printable(str(own_id))
             shown = {name: shown_source(given[name]) for name in ATTACHED if name in given}
             failure = Failure.of(outcome, id_, "read", record_json({**body, **given, **shown}))
         return Entry(failure, (), message.published_at, message.receipt, size)
@@ -174,9 +174,9 @@ class MessageParser:
             if name == "event_time":
                 values.append(message.published_at)
             elif name == "message_id":
-                values.append(_printable(message.id))
+                values.append(printable(message.id))
             elif name == "message_key":
-                values.append(None if message.key is None else _printable(message.key))
+                values.append(None if message.key is None else printable(message.key))
             elif name == "attributes":
                 values.append(_as_string(dict(message.attributes)) if message.attributes else None)
             elif name == RESCUED:
@@ -213,13 +213,8 @@ def pack(entries: Sequence[Entry], passed: pa.Schema) -> Chunk:
 def _as_string(value: Any) -> str | None:
     if value is None:
         return None
-    return _printable(value) if isinstance(value, str) else as_json(value)
+    return printable(value) if isinstance(value, str) else as_json(value)
 
 
 def _shown_body(data: bytes) -> str:
     return data[:SHOWN_BYTES].decode(errors="backslashreplace")
-
-
-def _printable(text: str) -> str:
-    """Lone surrogates, which Arrow can't take, escaped."""
-    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
