@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,6 +10,7 @@ import apache_beam as beam
 import pyarrow as pa
 from apache_beam.portability.api import beam_runner_api_pb2
 
+from classer_core.storage import is_url
 from pipelines.graph import build
 from pipelines.job import Job
 from pipelines.job.sections import FileSource
@@ -19,7 +19,6 @@ from pipelines.readers import Columns
 from runners.local import loader, readers_of, run_name
 from runners.options import launch_options
 
-ELSEWHERE = re.compile(r"^[a-z0-9]+://")
 # What Dataflow asks for; nobody is called.
 NO_ACCOUNT = {
     "project": "no-project",
@@ -63,7 +62,7 @@ def dry_run(job: Job, folder: Path, runner: str, beam_args: Sequence[str] = ()) 
 def _columns(job: Job) -> Columns:
     """Files on this machine are looked at; of others, the columns are those that the job names."""
     source = job.source
-    if source.is_stream or (isinstance(source, FileSource) and not any(ELSEWHERE.match(path) for path in source.path)):
+    if source.is_stream or (isinstance(source, FileSource) and not any(is_url(path) for path in source.path)):
         return source_columns(job)
     named = {"id": job.source.column_of("id"), "text": job.source.column_of("text"), **(job.source.columns or {})}
     return Columns({field: column for field, column in named.items() if column}, pa.schema([]))

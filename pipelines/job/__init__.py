@@ -16,8 +16,9 @@ from classer_core.errors import JobError, Problem
 from classer_core.fetching.rules import FetchRules, redacted
 from classer_core.requests import CLASSIFIER_FIELDS, RequestParser
 from classer_core.saved import ClassifierStore, SavedClassifiers
+from classer_core.storage import is_url
 from classer_core.storage_errors import as_problem
-from pipelines.job.checks import URL, problems_of
+from pipelines.job.checks import problems_of
 from pipelines.job.sections import (
     OUTPUTS,
     SOURCES,
@@ -249,7 +250,7 @@ def _problem(item: Any, file: Path) -> Problem:
 
 def _with_absolute_paths(job: Job, folder: Path) -> Job:
     def absolute(path: str) -> str:
-        return path if URL.match(path) else str(folder / Path(path).expanduser())
+        return path if is_url(path) else str(folder / Path(path).expanduser())
 
     source, output = job.source.located(absolute), job.output.located(absolute)
     failures = job.failures.located(absolute) if job.failures else None

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import glob
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from classer_core.classifiers import shown
 from classer_core.errors import JobError, Problem, RecordError
+from classer_core.storage import is_url
 from pipelines.job.sections import BigQueryOutput, BigQuerySource, FileOutput, FileSource
 
 if TYPE_CHECKING:
     from pipelines.job import Job
-
-URL = re.compile(r"^[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 
 
 def problems_of(job: Job, file: Path) -> list[Problem]:
@@ -88,7 +86,7 @@ def _path_problems(job: Job, file: Path) -> list[Problem]:
     outputs = {"output": job.output, "failures": job.failures_output}
     folders = {name: output.path for name, output in outputs.items() if isinstance(output, FileOutput)}
     for path in job.source.path if isinstance(job.source, FileSource) else ():
-        if URL.match(path):
+        if is_url(path):
             continue
         found = [Path(match) for match in glob.iglob(path, recursive=True)]  # noqa: PTH207 - absolute patterns
         if not job.source.is_stream and not any(match.is_file() for match in found):
@@ -99,7 +97,7 @@ def _path_problems(job: Job, file: Path) -> list[Problem]:
                 message, remedy = f"matches files of the job's own output {folder}", "Write to another folder."
                 problems.append(Problem(f"{file}: source.path", shown(path, 200), message, remedy))
     for name, folder in folders.items():
-        if not URL.match(folder) and Path(folder).is_file():
+        if not is_url(folder) and Path(folder).is_file():
             problems.append(Problem(f"{file}: {name}.path", shown(folder, 200), "is a file", "Name a folder."))
     if job.failures_output is None:
         problems.append(Problem(f"{file}: failures", "", "is missing", "Say where rows go that fail."))

@@ -26,6 +26,11 @@ def seconds_of(value: Any) -> Any:
     return float(found[1]) * _UNIT_S[found[2]]
 
 
+def listed(value: Any) -> Any:
+    """One text, or a list of them, as a tuple."""
+    return (value,) if isinstance(value, str) else tuple(value) if isinstance(value, list) else value
+
+
 Seconds = Annotated[float, BeforeValidator(seconds_of), Field(gt=0, strict=False)]
 Name = Annotated[str, Field(min_length=1)]
 # BigQuery's names as they may stand between backquotes: project.dataset.table, and a column.
@@ -76,15 +81,10 @@ class FileSource(Source):
     """Files that patterns match; of documents, each file is a record."""
 
     format: Literal["ndjson", "csv", "parquet", "documents"]
-    path: Annotated[tuple[str, ...], Field(min_length=1)]
+    path: Annotated[tuple[str, ...], BeforeValidator(listed), Field(min_length=1)]
     delimiter: Annotated[str, Field(min_length=1, max_length=1)] = ","  # of CSV
     watch: Seconds | None = None  # of documents: how often new files are looked for; the job is a stream then
     stop_when_idle: Seconds | None = None  # with watch, as in `StreamSource`
-
-    @field_validator("path", mode="before")
-    @classmethod
-    def _listed(cls, value: Any) -> Any:
-        return (value,) if isinstance(value, str) else tuple(value) if isinstance(value, list) else value
 
     @model_validator(mode="after")
     def _only_documents_are_watched(self) -> Self:
@@ -201,15 +201,10 @@ class BigQueryOutput(Section):
     format: Literal["bigquery"]
     table: Table
     write: Literal["append", "replace", "merge"] = "append"
-    key: tuple[Column, ...] = ("id",)
+    key: Annotated[tuple[Column, ...], BeforeValidator(listed)] = ("id",)
     method: Literal["storage", "load"] = "storage"
     # Where a load job finds its files.
     temporary: Annotated[str, Field(pattern=r"^gs://")] | None = None
-
-    @field_validator("key", mode="before")
-    @classmethod
-    def _listed(cls, value: Any) -> Any:
-        return (value,) if isinstance(value, str) else tuple(value) if isinstance(value, list) else value
 
     @model_validator(mode="after")
     def _fitting(self) -> Self:
