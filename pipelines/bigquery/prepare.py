@@ -74,8 +74,6 @@ def _prepare(place: str, target: Target, day: str, label: str, description: str)
     from google.cloud import bigquery
 
     schema, name = target.row_schema, str(target.table)
-    if problems := schema_problems("passthrough", schema):
-        raise JobError(problems)
     client = rest_client(target.table.project)
     with job_problems(f"{place}.table", name):
         try:

@@ -115,12 +115,12 @@ class WriteTable(beam.PTransform[Any, Any]):
     def expand(self, batches: Any) -> Any:
         """Checks and writes bundle by bundle, then commits."""
         target = self._target
+        durable = type(batches.pipeline.runner).__name__ in DURABLE_RUNNERS
         checked = batches | "CheckRows" >> beam.ParDo(CheckRows(target)).with_outputs(REFUSED, main="rows")
         if target.output.method == "load":
             files = beam.ParDo(WriteTemporaryFiles(target.files, "parquet"))
             written, refused = checked.rows | "WriteFiles" >> files, (checked[REFUSED],)
         else:
-            durable = type(batches.pipeline.runner).__name__ in DURABLE_RUNNERS
             recent = self._is_stream and not durable
             appended = beam.ParDo(AppendRows(target, recent)).with_outputs(REFUSED, main="streams")
             sent = checked.rows | "AppendRows" >> appended
