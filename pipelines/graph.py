@@ -1,7 +1,7 @@
 """The whole program on one screen.
 
-ReadRecords -> FetchContents -> (JoinAnswers) -> ClassifyRecords -> results  -> WriteRows, WriteStream, WriteTopic
-                 or ReadStream                                   -> failures     or WriteTable
+ReadRecords -> FetchContents -> (JoinAnswers) -> ClassifyRecords -> WriteResults -> WriteFailures
+  or ReadStream
 
 JoinAnswers is there with `dedup: global` (answers of AnswerDistinct) and with `only: stale` (those of the last output).
 The readers of a stream fetch for themselves, each slow record at its own pace. Rows that an output refuses join the
