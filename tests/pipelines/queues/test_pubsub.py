@@ -1,13 +1,9 @@
 """The Pub/Sub queue against Google's emulator."""
 
-import os
-import signal
-import subprocess
-import sys
-import time
 import uuid
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +13,15 @@ from classer_core.errors import JobError
 from pipelines.queues import Message
 from pipelines.queues import pubsub as pubsub_queue
 from pipelines.queues.pubsub import PubSubQueue, PubSubQueueSettings
+from tests.pipelines.queues import reading
+from tests.pipelines.queues.reading import read_and_kill, texts
 from tests.servers.pubsub import PROJECT, PubSubEmulator
 
 pytestmark = pytest.mark.integration
 
-ROOT = Path(__file__).parents[3]
 WAIT_SECONDS = 60
 Open = Callable[..., PubSubQueue]
+take = partial(reading.take, wait_s=WAIT_SECONDS)  # the emulator takes its time
 
 
 @pytest.fixture
@@ -63,21 +61,6 @@ def publish(pubsub: PubSubEmulator, topic: str) -> Callable[..., list[str]]:
         return [future.result(WAIT_SECONDS) for future in futures]
 
     return send
-
-
-def take(queue: PubSubQueue, count: int, wait_s: float = WAIT_SECONDS) -> list[Message]:
-    """So many messages, and no more than that."""
-    found: list[Message] = []
-    end = time.monotonic() + wait_s
-    while len(found) < count and time.monotonic() < end:
-        found += queue.poll(0.5, 1_000)
-    found += queue.poll(0.3, 1_000)
-    assert len(found) == count, [message.data for message in found]
-    return found
-
-
-def texts(messages: list[Message]) -> list[str]:
-    return [message.data.decode() for message in messages]
 
 
 def test_a_message_comes_as_it_is(publish: Any, opened: Open) -> None:
@@ -199,33 +182,19 @@ def test_a_subscription_that_is_not_there_ends_the_job(opened: Open, pubsub: Pub
             queue.poll(0.1, 10)
 
 
-READER = """
-import sys, time
+OPENS = """
 from pipelines.queues.pubsub import PubSubQueueSettings
 queue = PubSubQueueSettings(sys.argv[1]).open(None)
-with open(sys.argv[2], "a") as rows:
-    while True:
-        messages = queue.poll(0.1, 50)
-        for message in messages:
-            rows.write(message.data.decode() + "\\n")
-        rows.flush()
-        time.sleep(0.01)
-        queue.acknowledge([message.receipt for message in messages])
 """
 
 
 def test_nothing_is_lost_when_the_reader_is_killed(settings: PubSubQueueSettings, publish: Any, tmp_path: Path) -> None:
-    rows = tmp_path / "rows"
     publish(range(3_000))
-    for round_ in range(3):
-        command = [sys.executable, "-c", READER, settings.subscription, str(rows)]
-        reader = subprocess.Popen(command, env=os.environ | {"PYTHONPATH": str(ROOT)})
-        end = time.monotonic() + WAIT_SECONDS
-        while time.monotonic() < end:
-            found = set(rows.read_text().split()) if rows.exists() else set()
-            if len(found) >= (600, 1_500, 3_000)[round_]:
-                break
-            time.sleep(0.01)
-        reader.send_signal(signal.SIGKILL)
-        reader.wait()
-    assert set(rows.read_text().split()) == {str(number) for number in range(3_000)}
+    found: list[str] = []
+    for target in (600, 1_500, 3_000):
+
+        def enough(lines: list[str], target: int = target) -> bool:
+            return len(set(lines)) >= target
+
+        found = read_and_kill(OPENS, [settings.subscription], tmp_path / "rows", enough, WAIT_SECONDS)
+    assert set(found) == {str(number) for number in range(3_000)}
