@@ -115,7 +115,7 @@ def test_what_is_acknowledged_never_comes_again_and_the_rest_does(publish: Any, 
     assert sorted(map(int, texts(again))) == list(range(0, 100, 2))
     queue.acknowledge([message.receipt for message in again])
     queue.close()
-    take(opened(), 0, 12)
+    take(opened(), 0, wait_s=12)
 
 
 def test_what_is_given_back_is_delivered_at_once(publish: Any, opened: Open) -> None:
@@ -125,7 +125,7 @@ def test_what_is_given_back_is_delivered_at_once(publish: Any, opened: Open) -> 
     given = [message for message in messages if int(message.data) in (3, 7)]
     queue.acknowledge([message.receipt for message in messages if message not in given])
     queue.give_back([message.receipt for message in given])
-    assert sorted(texts(take(queue, 2, 5))) == ["3", "7"]
+    assert sorted(texts(take(queue, 2, wait_s=5))) == ["3", "7"]
 
 
 def test_a_lease_lasts_as_long_as_the_work(pubsub: PubSubEmulator, publish: Any, topic: str, opened: Open) -> None:
@@ -136,14 +136,14 @@ def test_a_lease_lasts_as_long_as_the_work(pubsub: PubSubEmulator, publish: Any,
     assert queue.poll(25, 10) == []
     queue.acknowledge([message.receipt])
     queue.close()
-    take(opened(), 0, 12)
+    take(opened(), 0, wait_s=12)
 
 
 def test_no_more_is_out_than_allowed(publish: Any, opened: Open, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pubsub_queue, "OUT_MESSAGES", 50)
     publish(range(400))
     queue = opened()
-    out = take(queue, 50, 10)
+    out = take(queue, 50, wait_s=10)
     assert queue.poll(1, 1_000) == []
     found = len(out)
     while found < 400:
