@@ -19,7 +19,6 @@ SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 SIDE_PX = 224
 # The last feature map is 7 x 7.
 TOKENS_A_PICTURE = 49
-BATCH = 32
 CLASSES = 1_000
 
 
@@ -41,12 +40,12 @@ class PhotoClassifier:
         import torch
 
         network = self._network()
-        rows = []
+        rows = np.zeros((len(pictures), CLASSES), np.float32)
         with torch.inference_mode():
-            for start in range(0, len(pictures), BATCH):
-                batch = np.stack([_prepare(pixels) for pixels in pictures[start : start + BATCH]])
-                rows.append(torch.softmax(network(torch.from_numpy(batch)), dim=1).numpy())
-        return np.concatenate(rows) if rows else np.zeros((0, CLASSES), np.float32)
+            # One at a time: its answer is its own, bit for bit, and 32 at once are no faster on a CPU, but take 500 MB.
+            for row, pixels in enumerate(pictures):
+                rows[row] = torch.softmax(network(torch.from_numpy(_prepare(pixels)[None])), dim=1).numpy()[0]
+        return rows
 
 
 def class_names() -> tuple[list[str], npt.NDArray[np.int64]]:
