@@ -16,7 +16,7 @@ from classer_core.contents import Attachment
 from classer_core.records import Record
 from pipelines.chunks import CHUNK_ROWS, Chunk
 from pipelines.classify import NAMESPACE
-from pipelines.fetch import RECORDS_AT_ONCE
+from pipelines.fetch import ATTACHMENTS_AT_ONCE
 from pipelines.job import Job
 from pipelines.known import last_answers
 
@@ -139,4 +139,4 @@ class AnswerContents(beam.DoFn):
 
 def _size(element: tuple[bytes, Content]) -> int:
     """Contents with bytes to open travel in small batches."""
-    return CHUNK_ROWS // RECORDS_AT_ONCE if element[1].attachments else 1
+    return min(CHUNK_ROWS, max(1, CHUNK_ROWS // ATTACHMENTS_AT_ONCE * len(element[1].attachments)))

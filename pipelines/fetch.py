@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 
@@ -14,12 +14,13 @@ from classer_core.contents import Attachment
 from classer_core.errors import FailureCode, RecordError
 from classer_core.fetching import Fetcher, FetchRules
 from classer_core.fetching.rules import MAX_BYTES, too_large
+from classer_core.records import Record
 from classer_core.storage import is_url, read_start
 from pipelines.chunks import Chunk
 from pipelines.readers import is_damage
 
-# Records with attachments travel in small chunks: their bytes and pixels are in memory at once.
-RECORDS_AT_ONCE = 16
+# What is attached travels in small chunks: its bytes and pixels are in memory at once. A record may have 21 by itself.
+ATTACHMENTS_AT_ONCE = 16
 FILE_THREADS = 16
 # This machine's trouble, not the file's.
 OUR_TROUBLE = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
@@ -42,8 +43,8 @@ class FetchContents(beam.DoFn):
         if not any(record.attachments for record in chunk.records):
             yield chunk
             return
-        for start in range(0, len(chunk), RECORDS_AT_ONCE):
-            yield self._fetch(chunk.part(start, min(start + RECORDS_AT_ONCE, len(chunk))))
+        for start, end in _parts(chunk.records):
+            yield self._fetch(chunk.part(start, end))
 
     def _fetch(self, chunk: Chunk) -> Chunk:
         began = time.perf_counter()
@@ -59,6 +60,18 @@ class FetchContents(beam.DoFn):
                 if error is not None:
                     errors.setdefault(row, RecordError(error.code, error.message, item.field))
         return chunk.without(errors, "fetch")
+
+
+def _parts(records: Sequence[Record]) -> Iterator[tuple[int, int]]:
+    """(start, end) of runs of records that have few enough attachments; texts in between cost nothing."""
+    start = attached = 0
+    for row, record in enumerate(records):
+        count = len(record.attachments)
+        if attached and count and attached + count > ATTACHMENTS_AT_ONCE:
+            yield start, row
+            start, attached = row, 0
+        attached += count
+    yield start, len(records)
 
 
 @lru_cache(maxsize=4)

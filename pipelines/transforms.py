@@ -26,7 +26,16 @@ from classer_core.fetching import FetchRules
 from classer_core.records import REQUEST_FIELDS
 from classer_core.requests import RequestParser
 from pipelines import classify
-from pipelines.chunks import CHUNK_ROWS, Chunk, ClassifiedChunk, SourceChunk, check_requests, content_id, output_schema
+from pipelines.chunks import (
+    CHUNK_BYTES,
+    CHUNK_ROWS,
+    Chunk,
+    ClassifiedChunk,
+    SourceChunk,
+    check_requests,
+    content_id,
+    output_schema,
+)
 from pipelines.fetch import FetchContents
 
 
@@ -158,7 +167,7 @@ class ClassifyRecords(beam.PTransform[Any, Any]):
         passed = passed_columns(records.element_type, self._passthrough)
         classified = (
             records
-            | "Batch" >> beam.BatchElements(CHUNK_ROWS, CHUNK_ROWS)
+            | "Batch" >> beam.BatchElements(CHUNK_ROWS, CHUNK_ROWS, element_size_fn=_share)
             | "Check" >> beam.ParDo(CheckRecords(self._defaults, self._columns, passed))
             | "FetchContents" >> beam.ParDo(FetchContents(self._rules))
             | "Classify" >> classify.ClassifyRecords(self._load, self._abstention)
@@ -208,6 +217,15 @@ def as_mapping(record: Any) -> Mapping[str, Any]:
         return dict(record._asdict())
     message = f"a record is a dict, a beam.Row, a NamedTuple or a text, got {type(record).__name__}"
     raise TypeError(message)
+
+
+def _share(record: Any) -> int:
+    """How many rows of a batch a record stands for: more than one if it is large."""
+    size = 0
+    for value in as_mapping(record).values():
+        parts = value if isinstance(value, list | tuple) else (value,)
+        size += sum(len(part) for part in parts if isinstance(part, str | bytes))
+    return max(1, min(CHUNK_ROWS, size * CHUNK_ROWS // CHUNK_BYTES))
 
 
 def plain(value: Any) -> Any:

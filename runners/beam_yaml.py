@@ -34,7 +34,7 @@ from classer_core.records import Failure, Record, failures_to_arrow
 from classer_core.requests import attachments_of
 from pipelines import transforms
 from pipelines.chunks import SourceChunk, record_json, shown_source
-from pipelines.fetch import RECORDS_AT_ONCE, shared_fetcher
+from pipelines.fetch import ATTACHMENTS_AT_ONCE, shared_fetcher
 from pipelines.job import Job
 from pipelines.job.sections import FileOutput, FileSource
 from pipelines.read import FindFiles, SplitFile, read_part, source_columns
@@ -167,7 +167,7 @@ class ExpandDocuments(beam.PTransform[Any, Any]):
         row = RowTypeConstraint.from_fields([*own, ("document", Optional[str]), ("text", str), ("pages", int)])
         expanded = (
             rows
-            | "Together" >> beam.BatchElements(RECORDS_AT_ONCE, RECORDS_AT_ONCE)
+            | "Together" >> beam.BatchElements(ATTACHMENTS_AT_ONCE, ATTACHMENTS_AT_ONCE)
             | "Expand" >> beam.ParDo(ExpandRows(self._rules, self._truncate)).with_outputs(FAILED, main="rows")
         )
         good = expanded.rows | "Rows" >> beam.Map(lambda row: row).with_output_types(row)

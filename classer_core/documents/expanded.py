@@ -12,6 +12,8 @@ from classer_core.errors import FailureCode
 
 LENGTH_BYTES = 8
 MAX_HEADER_BYTES = 64 << 20
+# Twenty pages of 4 MP are less. A parser that was taken over must not fill the worker's memory.
+MAX_BLOBS_BYTES = 256 << 20
 
 
 class ExpandError(Exception):
@@ -92,7 +94,7 @@ def send(pipe: IO[bytes], header: dict[str, Any], blobs: list[bytes]) -> None:
 
 
 def receive(pipe: IO[bytes]) -> tuple[dict[str, Any], list[bytes]] | None:
-    """Reads a message; None where the other side is gone."""
+    """Reads a message; None where the other side is gone, or says too much."""
     length = pipe.read(LENGTH_BYTES)
     if len(length) < LENGTH_BYTES or (size := int.from_bytes(length, "big")) > MAX_HEADER_BYTES:
         return None
@@ -100,8 +102,11 @@ def receive(pipe: IO[bytes]) -> tuple[dict[str, Any], list[bytes]] | None:
     if len(packed) < size:
         return None
     header = orjson.loads(packed)
-    blobs = [pipe.read(length) for length in header["blobs"]]
-    return (header, blobs) if [len(blob) for blob in blobs] == header["blobs"] else None
+    lengths = header["blobs"]
+    if min(lengths, default=0) < 0 or sum(lengths) > MAX_BLOBS_BYTES:
+        return None
+    blobs = [pipe.read(length) for length in lengths]
+    return (header, blobs) if [len(blob) for blob in blobs] == lengths else None
 
 
 def pack(expanded: Expanded) -> tuple[dict[str, Any], list[bytes]]:

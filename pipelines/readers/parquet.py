@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import BinaryIO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipelines.chunks import CHUNK_ROWS, SourceChunk
+from pipelines.chunks import CHUNK_BYTES, CHUNK_ROWS, SourceChunk
 from pipelines.readers import Columns, Part, file_failure, is_damage
 from pipelines.readers.arrow import chunk_of
 from pipelines.storage import open_file
@@ -45,7 +45,8 @@ class ParquetReader:
             present = set(parquet.schema_arrow.names)
             wanted = [c for c in dict.fromkeys([*columns.fields.values(), *columns.passed.names]) if c in present]
             groups = range(part.start, end)
-            for batch in parquet.iter_batches(CHUNK_ROWS, row_groups=groups, columns=wanted):
+            rows = _rows_at_once(parquet.metadata, groups, wanted)
+            for batch in parquet.iter_batches(rows, row_groups=groups, columns=wanted):
                 positions = [f"{name}#{row + offset + 1}" for offset in range(len(batch))]
                 yield chunk_of(batch, columns, positions)
                 row += len(batch)
@@ -53,6 +54,16 @@ class ParquetReader:
             if not is_damage(error):
                 raise
             yield SourceChunk([], {}, empty[0], [file_failure(name, error, f" after row {row}" if row else "")])
+
+
+def _rows_at_once(metadata: pq.FileMetaData, groups: Iterable[int], columns: Collection[str]) -> int:
+    """How many rows make a chunk: fewer where they are large, as those with pictures in them are."""
+    row_bytes = 1
+    for group in map(metadata.row_group, groups):
+        found = map(group.column, range(group.num_columns))
+        size = sum(column.total_uncompressed_size for column in found if column.path_in_schema.split(".")[0] in columns)
+        row_bytes = max(row_bytes, size // max(group.num_rows, 1))
+    return max(1, min(CHUNK_ROWS, CHUNK_BYTES // row_bytes))
 
 
 def count_rows(paths: Iterable[str]) -> int:

@@ -1,6 +1,7 @@
 """Documents through the sandbox: their pages, their damage, and what hostile ones can't do."""
 
 import io
+import json
 import os
 import signal
 import threading
@@ -13,7 +14,7 @@ import pytest
 from PIL import Image
 
 from classer_core import FailureCode, RecordError
-from classer_core.documents.expanded import Expanded, Wanted
+from classer_core.documents.expanded import LENGTH_BYTES, Expanded, Wanted, receive
 from classer_core.documents.sandbox import Sandbox
 from tests import documents as make
 
@@ -177,3 +178,17 @@ def test_processes_see_no_secrets_of_the_job(monkeypatch: pytest.MonkeyPatch) ->
         assert b"hunter2" not in Path(f"/proc/{process.pid}/environ").read_bytes()
     sandbox.close()
     assert process.returncode is not None
+
+
+@pytest.mark.parametrize("lengths", [[-1], [1 << 40], [200 << 20, 200 << 20]])
+def test_a_parser_that_was_taken_over_fills_no_memory(lengths: list[int]) -> None:
+    asked = []
+
+    class Pipe(io.BytesIO):
+        def read(self, size: int | None = -1) -> bytes:
+            asked.append(size)
+            return super().read(size)
+
+    packed = json.dumps({"blobs": lengths}).encode()
+    assert receive(Pipe(len(packed).to_bytes(LENGTH_BYTES, "big") + packed)) is None
+    assert asked == [LENGTH_BYTES, len(packed)]

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipelines.chunks import SourceChunk
+from pipelines.chunks import CHUNK_BYTES, SourceChunk
 from pipelines.readers import Columns, Part, Reader
 from pipelines.readers.csv import CsvReader
 from pipelines.readers.ndjson import NdjsonReader
@@ -163,6 +163,20 @@ def test_parquet_parts_cover_every_row_once(parquet: bytes, tmp_path: Path) -> N
     assert texts(chunks) == [f"text {n}" for n in range(100)]
     assert [position for chunk in chunks for position in chunk.positions] == [f"f#{n + 1}" for n in range(100)]
     assert chunks[0].rows.schema.field("day").type == pa.date32()
+
+
+def test_parquet_large_rows_make_small_chunks() -> None:
+    """A chunk is in memory at once: thousands of rows with a picture each are not."""
+    table = pa.table(
+        {"text": [f"{row:06}" + "x" * (64 << 10) for row in range(300)], "unused": [b"y" * (1 << 20)] * 300}
+    )
+    out = io.BytesIO()
+    pq.write_table(table, out, row_group_size=150)
+    chunks = read(ParquetReader(), out.getvalue(), Columns({"text": "text"}, pa.schema([])))
+    assert texts(chunks) == table.column("text").to_pylist()
+    sizes = [sum(map(len, chunk.fields["text"])) for chunk in chunks]
+    assert CHUNK_BYTES / 2 < max(sizes) <= CHUNK_BYTES
+    assert [position for chunk in chunks for position in chunk.positions] == [f"f#{row}" for row in range(1, 301)]
 
 
 def test_parquet_damage_is_the_files_failure(parquet: bytes) -> None:

@@ -13,7 +13,8 @@ from apache_beam.transforms.error_handling import ErrorHandler
 from apache_beam.transforms.window import FixedWindows, TimestampedValue
 
 from classer_core import RecordError
-from pipelines.transforms import ClassifyRecords
+from pipelines.chunks import CHUNK_BYTES, CHUNK_ROWS
+from pipelines.transforms import ClassifyRecords, _share
 from runners.options import LOCAL_RUNNER
 from tests.fakes import load
 
@@ -88,3 +89,12 @@ def test_the_readmes_example_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert answers == {1: "invoice", 2: "login problem"}
     [failure] = pq.read_table(tmp_path / "failures").to_pylist()
     assert (failure["id"], failure["code"]) == ("3", "text_empty")
+
+
+def test_large_records_travel_in_small_batches() -> None:
+    """Four thousand pictures of a megabyte are not in memory at once."""
+    assert [_share(beam.Row(body=text)) for text in ("", "short")] == [1, 1]
+    picture = b"x" * (1 << 20)
+    for record in ({"image": picture}, beam.Row(image=[picture[:1000], picture])):
+        assert CHUNK_ROWS // _share(record) <= CHUNK_BYTES / len(picture)
+    assert _share({"text": "x" * 2 * CHUNK_BYTES}) == CHUNK_ROWS
