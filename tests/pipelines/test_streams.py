@@ -25,8 +25,8 @@ from runners.local import RunSummary, run_job
 from tests import documents
 from tests.fakes import POISON, load
 from tests.memory_queue import NOON, MemoryQueueSettings, Server
+from tests.pipelines.streaming.reading import until
 from tests.pipelines.streaming.test_parsing import QUEUE
-from tests.pipelines.streaming.test_source import until
 from tests.pipelines.test_graph import BAD_LINES, LABELS
 
 IDLE = {"stop_when_idle": "500ms"}

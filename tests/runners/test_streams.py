@@ -17,7 +17,7 @@ import pyarrow.dataset as ds
 import pytest
 import yaml
 
-from tests.pipelines.streaming.test_source import until
+from tests.pipelines.streaming.reading import until
 from tests.servers.kafka import KafkaBroker
 from tests.servers.pubsub import PubSubEmulator
 

@@ -23,7 +23,7 @@ from pipelines.queues.kafka_cluster import KafkaCluster
 from pipelines.read import source_columns
 from pipelines.streaming.connectors import message_of_kafka
 from runners.dry_run import dry_run
-from tests.pipelines.streaming.test_source import load as load_cached
+from tests.pipelines.streaming.reading import load as load_cached
 from tests.servers.expansion import ExpansionService
 from tests.servers.kafka import KafkaBroker
 from tests.servers.pubsub import PubSubEmulator

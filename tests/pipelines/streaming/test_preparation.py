@@ -16,7 +16,7 @@ from pipelines.streaming.parsing import Entry
 from pipelines.streaming.preparation import Preparation
 from tests import documents
 from tests.memory_queue import NOON
-from tests.pipelines.streaming.test_source import load, until
+from tests.pipelines.streaming.reading import load, until
 
 CLASSIFIER = Classifier(("billing", "sales"))
 

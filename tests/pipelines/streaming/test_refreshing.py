@@ -12,8 +12,8 @@ from classer_core.records import Record
 from classer_core.saved import ClassifierStore
 from pipelines.job import Job, parse_job
 from pipelines.streaming.refreshing import Refresher
+from tests.pipelines.streaming.reading import until
 from tests.pipelines.streaming.test_parsing import QUEUE
-from tests.pipelines.streaming.test_source import until
 
 
 @pytest.fixture
