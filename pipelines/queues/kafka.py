@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 from classer_core.errors import JobError
 from pipelines.queues import Message, Queue
-from pipelines.queues.event_time import event_time, time_of
 from pipelines.queues.kafka_cluster import ANSWER_S, KafkaCluster, kafka_library
+from pipelines.queues.kafka_message import attributes_of, message_of
 from pipelines.queues.offsets import PartitionOffsets, Reached
 
 if TYPE_CHECKING:
@@ -256,50 +256,8 @@ class KafkaQueue:
         return self._library.TopicPartition(self._settings.topic, partition, offset)
 
 
-def message_of(
-    place: tuple[str, int, int],
-    value: bytes | None,
-    key: bytes | str | None,
-    attributes: Mapping[str, str],
-    milliseconds: int,
-    timestamp_attribute: str | None,
-) -> Message:
-    """What a Kafka client gives, ours or Beam's, in, the same as one of our messages out.
-
-    Args:
-        place: topic, partition and offset.
-        value: the body.
-        key: of the message.
-        attributes: its headers.
-        milliseconds: since 1970; below 0 where the message has no time.
-        timestamp_attribute: the header that holds the event time.
-    """
-    topic, partition, offset = place
-    return Message(
-        id=f"{topic}/{partition}@{offset}",
-        data=value or b"",
-        published_at=event_time(attributes, timestamp_attribute, time_of(milliseconds)),
-        receipt=(partition, offset),
-        key=None if key is None else text_of(key),
-        attributes=attributes,
-    )
-
-
-def attributes_of(message: confluent_kafka.Message) -> dict[str, str]:
-    """The headers of a message; none of them where a name is not UTF-8, which the library can't give."""
-    try:
-        return {name: text_of(value) for name, value in message.headers() or ()}
-    except (SystemError, UnicodeDecodeError):
-        return {}
-
-
 def _by_partition(receipts: Iterable[Receipt]) -> dict[int, list[int]]:
     found: dict[int, list[int]] = defaultdict(list)
     for partition, offset in receipts:
         found[partition].append(offset)
     return found
-
-
-def text_of(value: bytes | str | None) -> str:
-    """A key or a header as text; bytes that are not UTF-8 are escaped."""
-    return value if isinstance(value, str) else (value or b"").decode(errors="backslashreplace")

@@ -15,7 +15,7 @@ from classer_core.errors import JobError, Problem
 from pipelines.chunks import Chunk
 from pipelines.job import Job
 from pipelines.job.sections import FileSource, KafkaSource, PubSubSource
-from pipelines.queues import Message, kafka, pubsub
+from pipelines.queues import Message, kafka_message, pubsub
 from pipelines.queues.folder import file_message
 from pipelines.readers import Columns
 from pipelines.streaming.parsing import Entry, message_parser, pack
@@ -77,9 +77,9 @@ def _plain(source: KafkaSource) -> dict[str, str]:
 
 def message_of_kafka(row: Any, timestamp_attribute: str | None) -> Message:
     """What ReadFromKafka gives in, the same as one of our messages out."""
-    attributes = {header.key: kafka.text_of(header.value) for header in row.headers or ()}
+    attributes = {header.key: kafka_message.text_of(header.value) for header in row.headers or ()}
     place = row.topic, row.partition, row.offset
-    return kafka.message_of(place, row.value, row.key, attributes, row.timestamp, timestamp_attribute)
+    return kafka_message.message_of(place, row.value, row.key, attributes, row.timestamp, timestamp_attribute)
 
 
 def message_of_file(found: Any, folder: str) -> Message:

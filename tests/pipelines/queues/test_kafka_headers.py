@@ -4,7 +4,7 @@ from typing import Any
 
 from confluent_kafka import Message
 
-from pipelines.queues.kafka import attributes_of
+from pipelines.queues.kafka_message import attributes_of
 
 
 class Latin1Named(Message):  # type: ignore[misc]

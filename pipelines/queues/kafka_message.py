@@ -1,0 +1,54 @@
+"""What Kafka clients give, ours or Beam's, as one of our messages."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from pipelines.queues import Message
+from pipelines.queues.event_time import event_time, time_of
+
+if TYPE_CHECKING:
+    import confluent_kafka
+
+
+def message_of(
+    place: tuple[str, int, int],
+    value: bytes | None,
+    key: bytes | str | None,
+    attributes: Mapping[str, str],
+    milliseconds: int,
+    timestamp_attribute: str | None,
+) -> Message:
+    """What a Kafka client gives, ours or Beam's, in, the same as one of our messages out.
+
+    Args:
+        place: topic, partition and offset.
+        value: the body.
+        key: of the message.
+        attributes: its headers.
+        milliseconds: since 1970; below 0 where the message has no time.
+        timestamp_attribute: the header that holds the event time.
+    """
+    topic, partition, offset = place
+    return Message(
+        id=f"{topic}/{partition}@{offset}",
+        data=value or b"",
+        published_at=event_time(attributes, timestamp_attribute, time_of(milliseconds)),
+        receipt=(partition, offset),
+        key=None if key is None else text_of(key),
+        attributes=attributes,
+    )
+
+
+def attributes_of(message: confluent_kafka.Message) -> dict[str, str]:
+    """The headers of a message; none of them where a name is not UTF-8, which the library can't give."""
+    try:
+        return {name: text_of(value) for name, value in message.headers() or ()}
+    except (SystemError, UnicodeDecodeError):
+        return {}
+
+
+def text_of(value: bytes | str | None) -> str:
+    """A key or a header as text; bytes that are not UTF-8 are escaped."""
+    return value if isinstance(value, str) else (value or b"").decode(errors="backslashreplace")
