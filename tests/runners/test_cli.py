@@ -138,8 +138,8 @@ def test_evaluate_writes_what_it_shows(folder: Path) -> None:
     gold = folder / "gold.ndjson"
     gold.write_text("".join(json.dumps(row) + "\n" for row in rows))
     files = ["--json", str(folder / "new/report.json"), "--html", str(folder / "new/report.html")]
-    done = classer("evaluate", str(folder / "job.yaml"), "--gold", str(gold), *files)
-    assert done.returncode == 0, done.stderr
+    done = here("evaluate", str(folder / "job.yaml"), "--gold", str(gold), *files)
+    assert done.exit_code == 0, done.stderr
     assert done.stderr == ""
     figures = json.loads((folder / "new/report.json").read_text())
     assert (figures["judged"], figures["accuracy"]["value"]) == (2, 0.5)
@@ -163,8 +163,8 @@ def test_classify_needs_no_job_file(tmp_path: Path) -> None:
 
 
 def test_classify_shows_a_table_and_refuses_wrong_labels() -> None:
-    done = classer("classify", "--labels", "sports,food", "--multi", "--threshold", "0.2", "football [b]match")
-    assert done.returncode == 0
+    done = here("classify", "--labels", "sports,food", "--multi", "--threshold", "0.2", "football [b]match")
+    assert done.exit_code == 0
     assert "football [b]match" in done.stdout and "sports" in done.stdout
     wrong = here("classify", "--labels", "a,a", "x")
     assert (wrong.exit_code, "Labels must be unique" in wrong.stderr) == (2, True)

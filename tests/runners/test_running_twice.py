@@ -1,4 +1,4 @@
-"""Two runs of one job: at once, after a kill, and on Beam's own terms; each in a process of its own."""
+"""Two runs of one job: at once, and after a kill."""
 
 import json
 import os
@@ -11,8 +11,14 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+from typer.testing import CliRunner
 
+from classer_core.errors import AnotherRunError
+from pipelines.job import load_job
 from pipelines.writers.lease import held
+from runners.cli import app
+from runners.local import run_job
+from tests.fakes import load
 
 ROOT = Path(__file__).parents[2]
 JOB = "source: {format: ndjson, path: in.ndjson}\nlabels: [a, b]\noutput: {path: out}\ncache: none\n"
@@ -45,7 +51,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def start(folder: Path) -> subprocess.Popen[str]:
-    """A run, whose model waits as long as there is a file `hold`."""
+    """A run in a process of its own, whose model waits as long as there is a file `hold`."""
     return subprocess.Popen(
         [sys.executable, "-c", textwrap.dedent(RUN), str(folder / "job.yaml")],
         cwd=ROOT,
@@ -72,17 +78,15 @@ def test_a_second_run_is_refused_and_the_first_one_is_whole(folder: Path) -> Non
     (folder / "hold").touch()
     first = start(folder)
     wait_until_it_writes(folder, first)
-    second = start(folder)
-    _, refusal = second.communicate(timeout=120)
+    with pytest.raises(AnotherRunError, match=f"is being written by run .*process {first.pid}"):
+        run_job(load_job(folder / "job.yaml"), folder, load=load)
     (folder / "hold").unlink()
     said, errors = first.communicate(timeout=120)
-    assert second.returncode != 0
-    assert "is being written by run" in refusal and f"process {first.pid}" in refusal
     assert (first.returncode, said) == (0, f"{ROWS}\n"), errors
     assert all_rows_are_there(folder)
 
 
-def test_a_killed_run_is_run_again_at_once(folder: Path) -> None:
+def test_a_killed_run_is_run_again_at_once(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
     (folder / "hold").touch()
     killed = start(folder)
     wait_until_it_writes(folder, killed)
@@ -90,25 +94,17 @@ def test_a_killed_run_is_run_again_at_once(folder: Path) -> None:
     killed.communicate()
     (folder / "hold").unlink()
     assert (folder / "out" / "_running").exists()
-    again = start(folder)
-    said, errors = again.communicate(timeout=120)
-    assert (again.returncode, said) == (0, f"{ROWS}\n"), errors
-    assert "which has died" in errors
+    summary = run_job(load_job(folder / "job.yaml"), folder, load=load)
+    assert summary is not None and summary.results == ROWS
+    assert "which has died" in caplog.text
     assert all_rows_are_there(folder)
 
 
 def test_the_command_says_it_with_an_exit_code_of_its_own(folder: Path) -> None:
     summary = folder / "summaries" / "run.json"
     with held([str(folder / "out-failures")], "theirs"):
-        done = subprocess.run(
-            [sys.executable, "-m", "runners.cli", "run", str(folder / "job.yaml"), "--summary", str(summary)],
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            timeout=300,
-            check=False,
-        )
-    assert done.returncode == 5
+        done = CliRunner().invoke(app, ["run", str(folder / "job.yaml"), "--summary", str(summary)])
+    assert done.exit_code == 5
     assert "out-failures' is being written by run theirs" in done.stderr
     told = json.loads(summary.read_text())
     assert (told["exit_code"], told["records"], told["output"]) == (5, None, None)
