@@ -9,6 +9,7 @@ import math
 import os
 import resource
 import sys
+from pathlib import Path
 from typing import Any
 
 from classer_core.documents.docx import read_docx
@@ -53,7 +54,16 @@ def main() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     while (message := receive(questions)) is not None:
         header, [data] = message
-        send(answers, *_answer(data, header))
+        answer, blobs = _answer(data, header)
+        send(answers, {**answer, "is_grown": _address_space() > memory // 2}, blobs)
+
+
+def _address_space() -> int:
+    """Bytes, as the limit counts them: parsers' small leaks add up, and the next document needs room."""
+    try:
+        return int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    except FileNotFoundError:
+        return 0  # neither does the limit hold there
 
 
 def _answer(data: bytes, header: dict[str, Any]) -> tuple[dict[str, Any], list[bytes]]:

@@ -6,12 +6,15 @@ A process is started by `exec`, not by fork: workers of Beam have threads, and a
 from __future__ import annotations
 
 import contextlib
+import fcntl
+import math
 import os
 import queue
 import signal
 import subprocess
 import sys
 import threading
+import time
 import weakref
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -24,8 +27,10 @@ from classer_core.hardware import available_cores
 
 TIMEOUT_S = 30.0
 MEMORY_BYTES = 2 << 30
-# MuPDF's and Pillow's small leaks add up over documents.
-DOCUMENTS_PER_PROCESS = 500
+# How often it is looked whether a document is over its time.
+WATCH_S = 0.1
+# Pages go through in one piece, and not in sixteen.
+PIPE_BYTES = 1 << 20
 
 
 class Sandbox:
@@ -47,8 +52,10 @@ class Sandbox:
         for child in self._children:
             self._idle.put(child)
         self._threads = ThreadPoolExecutor(count, thread_name_prefix="sandbox")
+        ended = threading.Event()
         # Runners drop their models without a word: the processes go when nobody can ask them any more.
-        self._end = weakref.finalize(self, _end, self._threads, self._children)
+        self._end = weakref.finalize(self, _end, self._threads, self._children, ended)
+        threading.Thread(target=_watch, args=(self._children, ended), name="sandbox-watch", daemon=True).start()
 
     def expand(self, tasks: Sequence[tuple[bytes, Wanted]]) -> list[Expanded | RecordError]:
         """Documents in, each one's pages or error out, in the same order."""
@@ -67,54 +74,62 @@ class Sandbox:
             self._idle.put(child)
 
 
-def _end(threads: ThreadPoolExecutor, children: Sequence[_Child]) -> None:
+def _end(threads: ThreadPoolExecutor, children: Sequence[_Child], ended: threading.Event) -> None:
     threads.shutdown()
+    ended.set()
     for child in children:
         child.stop()
 
 
+def _watch(children: Sequence[_Child], ended: threading.Event) -> None:
+    while not ended.wait(WATCH_S):
+        for child in children:
+            child.kill_if_late()
+
+
 class _Child:
-    """One process, started when first asked and again after it died."""
+    """One process, started when first asked and again after it died or grew."""
 
     def __init__(self, memory_bytes: int) -> None:
         self._memory_bytes = memory_bytes
         self._process: subprocess.Popen[bytes] | None = None
-        self._asked = 0
+        self._lock = threading.Lock()  # of the two below, between who asks and who watches
+        self._deadline = math.inf
+        self._is_late = False
 
     def ask(self, data: bytes, wanted: Wanted) -> Expanded | RecordError:
-        if self._process is None or self._asked >= DOCUMENTS_PER_PROCESS:
-            self.stop()
-            self._process = self._start()
-        process, self._asked = self._process, self._asked + 1
+        process = self._process = self._process or self._start()
         assert process.stdin is not None and process.stdout is not None
-        timed_out = threading.Event()
-
-        def give_up() -> None:
-            timed_out.set()
-            _kill(process)
-
-        timer = threading.Timer(wanted.timeout_s, give_up)
-        timer.daemon = True
-        timer.start()
+        with self._lock:
+            self._deadline, self._is_late = time.monotonic() + wanted.timeout_s, False
         try:
             send(process.stdin, wanted_as_header(wanted), [data])
             answer = receive(process.stdout)
         except Exception:
             answer = None
-        finally:
-            timer.cancel()
-        if answer is not None and not timed_out.is_set():
+        with self._lock:
+            self._deadline = math.inf
+        if answer is not None and not self._is_late:
             with contextlib.suppress(Exception):  # a parser that was taken over answers whatever it likes
                 header, blobs = answer
+                if header["is_grown"]:
+                    self.stop()
                 if "code" in header:
                     return RecordError(FailureCode(header["code"]), str(header["message"]), wanted.field)
                 return unpack(header, blobs)
         self.stop()
-        return self._death(process, wanted, timed_out.is_set())
+        return self._death(process, wanted, self._is_late)
+
+    def kill_if_late(self) -> None:
+        """Ends the process if its document is over its time."""
+        with self._lock:
+            if self._process is not None and time.monotonic() > self._deadline:
+                self._is_late = True
+                _kill(self._process)
 
     def stop(self) -> None:
         """Ends the process, if there is one."""
-        process, self._process, self._asked = self._process, None, 0
+        process, self._process = self._process, None
         if process is not None:
             _kill(process)
             for pipe in (process.stdin, process.stdout):
@@ -125,7 +140,7 @@ class _Child:
 
     def _start(self) -> subprocess.Popen[bytes]:
         environment = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR") if name in os.environ}
-        return subprocess.Popen(
+        process = subprocess.Popen(
             [sys.executable, "-m", "classer_core.documents.child", str(self._memory_bytes)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -134,6 +149,10 @@ class _Child:
             env={**environment, "PYTHONPATH": os.pathsep.join(path or str(Path.cwd()) for path in sys.path)},
             start_new_session=True,
         )
+        for pipe in (process.stdin, process.stdout):
+            with contextlib.suppress(OSError, AttributeError):  # only Linux has it, and it may be used up
+                fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, PIPE_BYTES)  # type: ignore[arg-type]
+        return process
 
     def _death(self, process: subprocess.Popen[bytes], wanted: Wanted, timed_out: bool) -> RecordError:
         code = process.returncode

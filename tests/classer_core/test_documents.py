@@ -168,6 +168,16 @@ def test_a_crashing_parser_fails_its_document_alone() -> None:
     sandbox.close()
 
 
+def test_a_process_that_has_grown_is_replaced() -> None:
+    """Half of its memory is for the next document."""
+    for memory_bytes, stays in ((2 << 30, True), (400 << 20, False)):
+        sandbox = Sandbox(1, memory_bytes=memory_bytes)
+        for _ in range(2):
+            assert texts(expand(sandbox, make.pdf("well"))) == ["well"]
+            assert (sandbox._children[0]._process is not None) == stays
+        sandbox.close()
+
+
 def test_processes_see_no_secrets_of_the_job(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MY_TOKEN", "hunter2")
     sandbox = Sandbox(1)
