@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import secrets
 import threading
 import time
@@ -94,7 +95,7 @@ def run_job(
     start = time.perf_counter()
     build(pipeline, job, columns, run, str(folder), load_cached, only, readers_of(runner, launch.options))
     stoppable = stopped_by_signals() if job.source.is_stream else nullcontext()
-    with held(exclusive_folders(job), run), _progress_bar(console, job), stoppable:
+    with held(exclusive_folders(job), run), _progress_bar(console, job), _spared_from_collection(), stoppable:
         result = pipeline.run()
         if not getattr(result, "has_job", True):
             return None
@@ -141,7 +142,19 @@ def loader(job: Job, runner: str, at_once: int) -> Callable[[], CachedEngine]:
 
 def load_share(cache: str, model: str, visual_model: str, page_overflow: str, at_once: int) -> CachedEngine:
     """The engine on a worker's machine, whose cores are shared by so many bundles that are classified at once."""
-    return load_cached_engine(cache, model, visual_model, page_overflow, max(1, available_cores() // at_once))
+    engine = load_cached_engine(cache, model, visual_model, page_overflow, max(1, available_cores() // at_once))
+    gc.freeze()  # as below, for the process of a worker
+    return engine
+
+
+@contextmanager
+def _spared_from_collection() -> Iterator[None]:
+    """What is loaded by now is not searched for garbage during the run: that took as long as all else for a record."""
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
 
 
 def _rows_known(job: Job) -> int | None:

@@ -25,7 +25,12 @@ from rich.table import Table
 from classer_core import Classifier, Engine, Scores
 from tests.benchmarks.memory import PeakMemory
 
-JOBS = [("parquet", 100_000), ("parquet", 2_000_000), ("ndjson", 100_000), ("ndjson", 2_000_000)]
+NO_CACHE, NEW, SAME = "none", "new", "the same again"
+JOBS = [
+    *((format, rows, NO_CACHE) for format in ("parquet", "ndjson") for rows in (100_000, 2_000_000)),
+    ("parquet", 2_000_000, NEW),
+    ("parquet", 2_000_000, SAME),
+]
 
 
 class InstantModel:
@@ -56,7 +61,7 @@ def write_source(path: Path, rows: int) -> None:
             file.write(json.dumps({"ticket_id": row, "body": text, "team": "support"}) + "\n")
 
 
-def run_one(source: Path) -> None:
+def run_one(source: Path, cache: str) -> None:
     """Runs one job and prints its figures as JSON."""
     logging.disable(logging.WARNING)
     from pipelines.job import parse_job
@@ -67,6 +72,7 @@ def run_one(source: Path) -> None:
         "source": {"format": source.suffix[1:], "path": source.name, "columns": {"id": "ticket_id", "text": "body"}},
         "labels": ["billing", "technical", "sales"],
         "output": {"path": f"out-{source.suffix[1:]}"},
+        "cache": cache if cache == NO_CACHE else f"sqlite:///{source.parent}/answers.sqlite",
     }
     job = parse_job(document, source.parent / "job.yaml")
     with PeakMemory() as peak:
@@ -76,27 +82,27 @@ def run_one(source: Path) -> None:
 
 def main() -> None:
     """Prints the table."""
-    table = Table("job", "rows", "rows/s", "peak MB", "peak to 100,000 rows", box=None)
+    table = Table("job", "rows", "cache", "rows/s", "peak MB", "peak to 100,000 rows", box=None)
     peaks: dict[str, int] = {}
     with tempfile.TemporaryDirectory() as folder:
-        for format, rows in track(JOBS, console=Console(stderr=True), disable=not sys.stderr.isatty()):
+        for format, rows, cache in track(JOBS, console=Console(stderr=True), disable=not sys.stderr.isatty()):
             source = Path(folder) / f"{rows}.{format}"
-            write_source(source, rows)
-            command = [sys.executable, "-m", "tests.benchmarks.rows", str(source)]
+            if not source.exists():
+                write_source(source, rows)
+            command = [sys.executable, "-m", "tests.benchmarks.rows", str(source), cache]
             printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
             figures = json.loads(printed.splitlines()[-1])
             if figures["results"] != rows:
                 raise SystemExit(f"{rows} rows went in, {figures['results']} came out")
             first = peaks.setdefault(format, figures["peak_bytes"])
             rate, peak = rows / figures["seconds"], figures["peak_bytes"]
-            table.add_row(
-                f"{format} to parquet", f"{rows:,}", f"{rate:,.0f}", f"{peak / 1e6:,.0f}", f"{peak / first:.2f}"
-            )
+            figures = f"{rate:,.0f}", f"{peak / 1e6:,.0f}", f"{peak / first:.2f}"
+            table.add_row(f"{format} to parquet", f"{rows:,}", cache, *figures)
     Console(width=110).print(table)
 
 
 if __name__ == "__main__":
     if len(sys.argv) > 1:
-        run_one(Path(sys.argv[1]))
+        run_one(Path(sys.argv[1]), sys.argv[2])
     else:
         main()
