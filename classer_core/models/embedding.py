@@ -75,6 +75,7 @@ class EmbeddingModel:
         from sentence_transformers import SentenceTransformer
 
         torch.set_num_threads(threads or hardware.available_cores())
+        hardware.reuse_freed_memory()
         device = hardware.best_device()
         path = embedded.published_folder() if name == EMBEDDED else name
         with quiet_loading():
