@@ -11,12 +11,10 @@ import numpy.typing as npt
 from classer_core.classifiers import Classifier
 from classer_core.contents import Look, Pixels
 from classer_core.models.embedding import EmbeddingModel
-from classer_core.models.ocr import OcrReader
+from classer_core.models.ocr import LONG_SIDE_PX, OcrReader
 from classer_core.models.photos import PhotoClassifier, class_definitions, class_names
 from classer_core.models.visual import Values
 
-# OCR reads a dense page at this size as well as at twice its area, in two thirds of the time.
-SIDE_PX = 1_024
 # With this much text in it a picture is half text: a shop sign is, an invoice is nearly all.
 HALF_TEXT_CHARS = 60
 # Less than this and the photo classifier is not asked.
@@ -55,7 +53,7 @@ class EmbeddedSight:
     @property
     def look(self) -> Look:
         """Pages without a text layer; they are read by OCR."""
-        return Look("thin", SIDE_PX)
+        return Look("thin", LONG_SIDE_PX)
 
     @property
     def tokens_a_picture(self) -> int:
