@@ -59,9 +59,10 @@ class ParquetReader:
 def _rows_at_once(metadata: pq.FileMetaData, groups: Iterable[int], columns: Collection[str]) -> int:
     """How many rows make a chunk: fewer where they are large, as those with pictures in them are."""
     row_bytes = 1
+    within = tuple(f"{column}." for column in columns)  # a name may have dots of its own
     for group in map(metadata.row_group, groups):
         found = map(group.column, range(group.num_columns))
-        size = sum(column.total_uncompressed_size for column in found if column.path_in_schema.split(".")[0] in columns)
+        size = sum(part.total_uncompressed_size for part in found if f"{part.path_in_schema}.".startswith(within))
         row_bytes = max(row_bytes, size // max(group.num_rows, 1))
     return max(1, min(CHUNK_ROWS, CHUNK_BYTES // row_bytes))
 

@@ -165,15 +165,14 @@ def test_parquet_parts_cover_every_row_once(parquet: bytes, tmp_path: Path) -> N
     assert chunks[0].rows.schema.field("day").type == pa.date32()
 
 
-def test_parquet_large_rows_make_small_chunks() -> None:
+@pytest.mark.parametrize("name", ["text", "ticket.body"])
+def test_parquet_large_rows_make_small_chunks(name: str) -> None:
     """A chunk is in memory at once: thousands of rows with a picture each are not."""
-    table = pa.table(
-        {"text": [f"{row:06}" + "x" * (64 << 10) for row in range(300)], "unused": [b"y" * (1 << 20)] * 300}
-    )
+    table = pa.table({name: [f"{row:06}" + "x" * (64 << 10) for row in range(300)], "unused": [b"y" * (1 << 20)] * 300})
     out = io.BytesIO()
     pq.write_table(table, out, row_group_size=150)
-    chunks = read(ParquetReader(), out.getvalue(), Columns({"text": "text"}, pa.schema([])))
-    assert texts(chunks) == table.column("text").to_pylist()
+    chunks = read(ParquetReader(), out.getvalue(), Columns({"text": name}, pa.schema([])))
+    assert texts(chunks) == table.column(name).to_pylist()
     sizes = [sum(map(len, chunk.fields["text"])) for chunk in chunks]
     assert CHUNK_BYTES / 2 < max(sizes) <= CHUNK_BYTES
     assert [position for chunk in chunks for position in chunk.positions] == [f"f#{row}" for row in range(1, 301)]
