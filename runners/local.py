@@ -22,7 +22,7 @@ from classer_core.cached import CachedEngine, load_cached_engine, with_cache
 from classer_core.classifiers import shown
 from classer_core.engine import Engine
 from classer_core.errors import JobError, Problem, TooManyFailuresError, UnreadableFilesError
-from classer_core.fetching.rules import redacted
+from classer_core.fetching.rules import without_secrets
 from classer_core.hardware import available_cores
 from classer_core.storage import is_url, join
 from pipelines import progress
@@ -141,7 +141,7 @@ def judge(job: Job, summary: RunSummary) -> None:
 
 def unpublished(job: Job, run: str) -> str:
     """Return where the rows of a run are that has not published them."""
-    kept = [redacted(join(folder, "_temporary", run)) for folder in folders_of(job).values()]
+    kept = [without_secrets(join(folder, "_temporary", run)) for folder in folders_of(job).values()]
     there = f" The rows are in {' and '.join(kept)} until the next run publishes." if kept else ""
     return f"the last output is as it was.{there}"
 

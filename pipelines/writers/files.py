@@ -1,6 +1,6 @@
 """Row files: Arrow batches in, temporary files of a folder out; `publish` gives them their final names.
 
-Files are written under `<path>/_temporary/<run>`. Readers of Parquet folders ignore names that start with an underscore.
+Files are written under `<path>/_temporary/<run>`. Readers of Parquet folders ignore names that begin with `_`.
 """
 
 from __future__ import annotations

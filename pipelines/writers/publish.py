@@ -33,7 +33,6 @@ from classer_core.storage import (
     read_start,
     remove,
     remove_folder,
-    sync_names,
     write_whole,
 )
 from pipelines.limits import Verdict
@@ -90,6 +89,7 @@ class PublishFiles(beam.DoFn):
                     give_names(names[start : start + NAMES_TOGETHER])
         except Exception:
             self._undo(replaced, new)
+            self._check()  # a run that has lost its folders says so, whatever it has stumbled over
             raise
         for before, names in zip(replaced, new, strict=True):
             self._check()
@@ -97,6 +97,7 @@ class PublishFiles(beam.DoFn):
         for folder in self._folders:
             self._check()
             write_whole(join(folder.path, SUCCESS), self._run.encode())
+        self._check()
         self._remove_temporary()
         yield from (name_of(target) for names in new for _, target in names)
 
@@ -108,7 +109,6 @@ class PublishFiles(beam.DoFn):
                 row_writer(file, folder.format, folder.schema).close()
         total = len(temporary)
         names = (f"part-{index:05d}-of-{total:05d}-{self._run}.{folder.format}" for index in range(total))
-        sync_names(temporary)
         return [(source, join(folder.path, name)) for source, name in zip(sorted(temporary), names, strict=True)]
 
     def _check(self) -> None:
@@ -159,9 +159,9 @@ class _Replaced:
 
 
 def settle(folders: Sequence[str]) -> None:
-    """Finish, or undo, what a run has left that was killed while it published. To be called by who holds the folders."""
+    """Finish, or undo, what a run has left that was killed while it published. The caller holds the folders."""
     files = {folder: files_by_run(folder) for folder in folders}
-    if all(len(runs) <= 1 and last_success(folder) in (*runs, None) for folder, runs in files.items()):
+    if all([last_success(folder)] == (list(runs) or [None]) for folder, runs in files.items()):
         return
     whole = newest_whole(files.values())
     if whole is None:
