@@ -26,8 +26,14 @@ class DurableWriter(io.BufferedWriter):
         try:
             self.flush()
             os.fsync(self.fileno())
-        finally:
-            super().close()
+        except BaseException:
+            self.raw.close()  # without another try to flush
+            raise
+        super().close()
+
+    def abandon(self) -> None:
+        """Close the file without what is not written yet: nobody will read it."""
+        self.raw.close()
 
 
 def write_durably(path: Path, data: bytes, mode: str = "wb") -> None:

@@ -14,11 +14,8 @@ _URL = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*://")
 BLOCK_BYTES = 8 << 20
 SMALL_BYTES = 1 << 20
 AT_ONCE = 32
-_OPTIONS: dict[str, dict[str, Any]] = {
-    "s3": {"config_kwargs": {"max_pool_connections": AT_ONCE}, "default_block_size": BLOCK_BYTES},
-    "gs": {"block_size": BLOCK_BYTES},
-    "file": {"auto_mkdir": True},
-}
+# A request that says nothing for so long is given up, and made again.
+REQUEST_TIMEOUT_S = 60.0
 _SAME = {"gcs": "gs", "s3a": "s3"}
 
 
@@ -49,7 +46,7 @@ def _filesystem(scheme: str, process: int) -> Any:
     logging.getLogger("gcsfs").setLevel(logging.CRITICAL)  # it prints what it raises
     import fsspec
 
-    return fsspec.filesystem(scheme, use_listings_cache=False, **_OPTIONS.get(scheme, {}))
+    return fsspec.filesystem(scheme, use_listings_cache=False, **_options(scheme))
 
 
 def forget_filesystems() -> None:
@@ -57,5 +54,14 @@ def forget_filesystems() -> None:
     _filesystem.cache_clear()
     import fsspec
 
-    for scheme in _OPTIONS:
+    for scheme in ("s3", "gs", "file"):
         fsspec.get_filesystem_class(scheme).clear_instance_cache()
+
+
+def _options(scheme: str) -> dict[str, Any]:
+    if scheme == "s3":
+        config = {"max_pool_connections": AT_ONCE, "connect_timeout": REQUEST_TIMEOUT_S}
+        return {"config_kwargs": {**config, "read_timeout": REQUEST_TIMEOUT_S}, "default_block_size": BLOCK_BYTES}
+    if scheme == "gs":
+        return {"block_size": BLOCK_BYTES, "requests_timeout": REQUEST_TIMEOUT_S}
+    return {"auto_mkdir": True} if scheme == "file" else {}

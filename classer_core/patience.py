@@ -8,6 +8,8 @@ import time
 from collections.abc import Callable
 from typing import ParamSpec, TypeVar, cast
 
+from classer_core.errors import StorageError
+
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -70,3 +72,9 @@ def status_of(error: BaseException | None) -> int | None:
         return cast("int | None", response.get("ResponseMetadata", {}).get("HTTPStatusCode"))
     code = getattr(error, "code", None) or getattr(error, "status", None) or getattr(response, "status_code", None)
     return int(code) if isinstance(code, int) or (isinstance(code, str) and code.isdigit()) else None
+
+
+def failure_of(name: str, error: BaseException, deed: str = "read") -> StorageError:
+    """Return what is said of a file whose storage is in trouble; of URLs, without what servers say about them."""
+    said = getattr(error, "strerror", None) or ""
+    return StorageError(f"{name} can't be {deed}: {type(error).__name__}{f': {said}' if said else ''}")

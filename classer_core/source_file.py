@@ -87,7 +87,7 @@ class SourceFile(io.RawIOBase):
                 if isinstance(error, MemoryError | FileNotFoundError):
                     raise
                 if attempt >= patience.attempts_for(error):
-                    self.failure = failure_of(self._name, error)
+                    self.failure = patience.failure_of(self._name, error)
                     raise self.failure from error
             patience.wait(attempt)
 
@@ -99,12 +99,6 @@ class SourceFile(io.RawIOBase):
                 file.close()
             except Exception:
                 return
-
-
-def failure_of(name: str, error: BaseException, deed: str = "read") -> StorageError:
-    """Return what is said of a file whose storage is in trouble; of URLs, without what servers say about them."""
-    said = getattr(error, "strerror", None) or ""
-    return StorageError(f"{name} can't be {deed}: {type(error).__name__}{f': {said}' if said else ''}")
 
 
 def open_reading(path: str) -> SourceFile:

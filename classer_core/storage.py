@@ -141,7 +141,7 @@ def read_start(path: str, limit: int) -> bytes:
 
 def _read_start(path: str, limit: int) -> bytes:
     if not is_url(path):
-        with Path(path).open("rb") as file:
+        with io.BufferedReader(io.FileIO(path)) as file:
             return file.read(limit)
     files, path = open_filesystem(path)
     try:

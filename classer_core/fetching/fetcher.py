@@ -18,8 +18,7 @@ from classer_core.errors import FailureCode, RecordError
 from classer_core.fetching.http import HttpFetcher
 from classer_core.fetching.rules import MAX_BYTES, FetchRules, inline_bytes, redacted, too_large
 from classer_core.filesystems import scheme_of
-from classer_core.patience import patient
-from classer_core.source_file import failure_of
+from classer_core.patience import failure_of, patient
 from classer_core.storage import read_start
 
 # What the operating system says about a path that a record names; all else is trouble of the storage.

@@ -18,6 +18,7 @@ from apache_beam.transforms.window import GlobalWindow
 from apache_beam.utils.timestamp import MIN_TIMESTAMP
 from apache_beam.utils.windowed_value import WindowedValue
 
+from classer_core.durable import DurableWriter
 from classer_core.storage import (
     join,
     list_folder,
@@ -126,6 +127,12 @@ class WriteTemporaryFiles(beam.DoFn):
         for path in self._finished:
             yield WindowedValue(path, MIN_TIMESTAMP, (GlobalWindow(),))
 
+    def teardown(self) -> None:
+        """A bundle that failed leaves its file open."""
+        file = getattr(self, "_file", None)
+        if isinstance(file, DurableWriter):
+            file.abandon()
+
     def _open(self, schema: pa.Schema) -> None:
         self._path = join(self._folder, f"{uuid.uuid4().hex}.{self._format}")
         self._file = open_writing(self._path)
@@ -135,7 +142,7 @@ class WriteTemporaryFiles(beam.DoFn):
     def _close(self) -> None:
         self._writer.close()
         self._file.close()
-        self._file = None
+        self._file = self._writer = None
         self._finished.append(self._path)
 
 
