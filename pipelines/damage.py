@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import lzma
 import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cache
 from typing import Any
 
 import pyarrow as pa
@@ -58,14 +58,5 @@ def is_from_decoder(error: Exception) -> bool:
     pyarrow, gzip and bz2 raise OSError without errno for content; with errno it is the machine's.
     """
     if isinstance(error, OSError):
-        return error.errno is None and type(error).__module__ in ("builtins", "gzip")
-    return isinstance(error, (*_BY_DECODERS, _zstd_error()))
-
-
-@cache
-def _zstd_error() -> type[Exception]:
-    try:
-        import zstandard
-    except ImportError:
-        return DamagedFileError
-    return zstandard.ZstdError
+        return error.errno is None and type(error) in (OSError, gzip.BadGzipFile)
+    return isinstance(error, _BY_DECODERS)

@@ -151,8 +151,17 @@ def open_file(path: str) -> Iterator[BinaryIO]:
         file = ContentFile(source, buffered)
         if compression is not None:
             with decoding(file):
-                file = ContentFile(source, compr[compression](buffered, mode="rb"))
+                file = ContentFile(source, _decompressed(buffered, compression))
         yield cast(BinaryIO, file)
+
+
+def _decompressed(file: BinaryIO, compression: str) -> Any:
+    """Return the content of a compressed file; reading raises where it was cut short."""
+    if compression == "zstd":  # zstandard takes a frame that was cut short for a whole one
+        import pyarrow as pa
+
+        return pa.CompressedInputStream(pa.PythonFile(file, mode="r"), "zstd")
+    return compr[compression](file, mode="rb")
 
 
 def display_name(path: str, folder: str) -> str:

@@ -40,6 +40,9 @@ class RowWriter(Protocol):
     def close(self) -> None:
         """Writes what is buffered; the file itself stays open."""
 
+    def abandon(self) -> None:
+        """Write nothing any more."""
+
 
 class ParquetRows:
     """Parquet with zstd; small batches are gathered into row groups worth reading."""
@@ -63,6 +66,11 @@ class ParquetRows:
         self._flush()
         self._writer.close()
 
+    def abandon(self) -> None:
+        """Else the footer would be written when the writer is forgotten."""
+        self._pending = []
+        self._writer.is_open = False
+
     def _flush(self) -> None:
         if self._pending:
             self._writer.write_table(pa.Table.from_batches(self._pending, schema=self._schema))
@@ -80,6 +88,9 @@ class NdjsonRows:
         self._file.write(b"".join(row_as_json(row) + b"\n" for row in batch.to_pylist()))
 
     def close(self) -> None:
+        """Nothing is buffered."""
+
+    def abandon(self) -> None:
         """Nothing is buffered."""
 
 
@@ -131,6 +142,7 @@ class WriteTemporaryFiles(beam.DoFn):
         """A bundle that failed leaves its file open."""
         file = getattr(self, "_file", None)
         if isinstance(file, DurableWriter):
+            self._writer.abandon()
             file.abandon()
 
     def _open(self, schema: pa.Schema) -> None:
