@@ -5,7 +5,9 @@
     ├── RecordError        one record is wrong: it becomes a Failure, the job goes on
     ├── ModelLoadError     the model can't be loaded: nothing runs, exit code 2
     ├── AnotherRunError    another run writes the same folder: nothing runs, exit code 5
-    └── TooManyFailuresError  more failures than `max_failure_ratio` allows, exit code 3
+    ├── TooManyFailuresError  more failures than `max_failure_ratio` allows, exit code 3
+    ├── UnreadableFilesError  more unreadable files than `max_unreadable_files` allows, exit code 6
+    └── StorageError       a storage is in trouble for longer than it is retried: the run ends, exit code 1
 
 Anything else (disk full, out of memory, a sink that is down) propagates, so that the runner retries.
 """
@@ -117,6 +119,18 @@ class ModelLoadError(ClasserError):
 
 class AnotherRunError(ClasserError):
     """Another run writes the folder that a job writes; the message says which one, where and since when."""
+
+
+class StorageError(ClasserError):
+    """A storage was in trouble for longer than requests are retried: no record's fault, and no damage."""
+
+
+class UnreadableFilesError(ClasserError):
+    """More files than `max_unreadable_files` can't be read; nothing is published. `summary` says what the run did."""
+
+    def __init__(self, message: str, summary: Any) -> None:
+        self.summary = summary
+        super().__init__(message)
 
 
 class TooManyFailuresError(ClasserError):

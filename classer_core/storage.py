@@ -7,36 +7,32 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import logging
+import io
 import os
-import re
 import secrets
 import shutil
 import stat
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
-from functools import lru_cache
-from io import BytesIO
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, cast
 
-_SCHEME = re.compile(r"^([a-zA-Z][a-zA-Z0-9+.-]*):(?=//|[^/\\])")
-_URL = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*://")
-# What is read or written by one request, and how many requests are under way at once.
-BLOCK_BYTES = 8 << 20
-SMALL_BYTES = 1 << 20
-AT_ONCE = 32
-_OPTIONS: dict[str, dict[str, Any]] = {
-    "s3": {"config_kwargs": {"max_pool_connections": AT_ONCE}, "default_block_size": BLOCK_BYTES},
-    "gs": {"block_size": BLOCK_BYTES},
-    "file": {"auto_mkdir": True},
-}
+from classer_core.durable import DurableWriter, make_folder, sync_folders, write_durably
+from classer_core.filesystems import (
+    AT_ONCE,
+    BLOCK_BYTES,
+    SMALL_BYTES,
+    is_url,
+    open_filesystem,
+    scheme_of,
+)
+from classer_core.patience import patient, status_of
+
 # What libraries call the time of the last change.
 _WRITTEN = ("LastModified", "mtime", "updated", "last_modified", "created")
 # Filesystems without hard links (mounted object stores, FAT) say one of these.
-_NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK}
-_SAME = {"gcs": "gs", "s3a": "s3"}
+NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK}
 
 
 class Found(NamedTuple):
@@ -47,17 +43,6 @@ class Found(NamedTuple):
     modified: float
 
 
-def scheme_of(path: str) -> str:
-    """The scheme of a URL, lower case; of a path, the empty string."""
-    found = _SCHEME.match(path)
-    return found.group(1).lower() if found else ""
-
-
-def is_url(path: str) -> bool:
-    """Whether a path lies on another filesystem than this machine's."""
-    return _URL.match(path) is not None
-
-
 def join(folder: str, *names: str) -> str:
     """A folder and names below it in, their path or URL out."""
     if is_url(folder):
@@ -65,6 +50,7 @@ def join(folder: str, *names: str) -> str:
     return str(Path(folder, *names))
 
 
+@patient
 def list_folder(folder: str) -> list[Found]:
     """Files that lie in a folder itself; of one that is not there, none."""
     if not is_url(folder):
@@ -73,7 +59,7 @@ def list_folder(folder: str) -> list[Found]:
         except FileNotFoundError:
             return []
         return sorted(found for entry in entries if (found := _found_here(entry)) is not None)
-    files, path = _open_filesystem(folder)
+    files, path = open_filesystem(folder)
     try:
         listed = files.ls(path, detail=True)
     except FileNotFoundError:
@@ -81,13 +67,14 @@ def list_folder(folder: str) -> list[Found]:
     return sorted(_found(folder, path, item) for item in listed if item["type"] == "file")
 
 
+@patient
 def list_folders(folder: str) -> list[str]:
     """Folders that lie in a folder itself; of one that is not there, none."""
     if not is_url(folder):
         with contextlib.suppress(FileNotFoundError):
             return sorted(entry.path for entry in os.scandir(folder) if entry.is_dir())
         return []
-    files, path = _open_filesystem(folder)
+    files, path = open_filesystem(folder)
     with contextlib.suppress(FileNotFoundError):
         listed = files.ls(path, detail=True)
         names = (item["name"].rstrip("/").rpartition("/")[2] for item in listed if item["type"] == "directory")
@@ -104,39 +91,59 @@ def list_prefix(prefix: str) -> Iterator[Found]:
     folder, _, name = prefix.rpartition("/")
     if not is_url(folder) or folder.endswith("/"):
         raise FileNotFoundError(f"{prefix} names no bucket")
-    files, path = _open_filesystem(folder)
-    for item in files.find(path, detail=True, prefix=name).values():
+    for path, item in _find(folder, name):
         # Some tools make an empty object with a slash at its end for a folder.
         if item["type"] == "file" and not item["name"].endswith("/") and item["name"].startswith(f"{path}/{name}"):
             yield _found(folder, path, item)
 
 
-def open_reading(path: str) -> BinaryIO:
-    """A file, open for reading as it is; a small one is one request."""
+@patient
+def _find(folder: str, name: str) -> list[tuple[str, dict[str, Any]]]:
+    files, path = open_filesystem(folder)
+    # fsspec's own `find` leaves out folders that it can't list, without a word; those of s3 and gs raise.
+    more = {} if scheme_of(folder) in ("s3", "s3a", "gs", "gcs") else {"on_error": "raise"}
+    try:
+        return [(path, item) for item in files.find(path, detail=True, prefix=name, **more).values()]
+    except FileNotFoundError:
+        if more:  # a folder that nobody has made
+            return []
+        raise
+
+
+def open_once(path: str) -> BinaryIO:
+    """Open a file for reading as it is, without retries (`open_reading` has them); a small one is one request."""
     if not is_url(path):
-        return Path(path).open("rb")
-    first = read_start(path, SMALL_BYTES)
+        return cast(BinaryIO, io.FileIO(path))
+    first = _read_start(path, SMALL_BYTES)
     if len(first) < SMALL_BYTES:
-        return BytesIO(first)
-    files, path = _open_filesystem(path)
+        return io.BytesIO(first)
+    files, path = open_filesystem(path)
     return cast(BinaryIO, files.open(path, "rb", block_size=BLOCK_BYTES, cache_type="readahead"))
 
 
 def open_writing(path: str) -> BinaryIO:
-    """A new file, open for writing; objects appear when they are closed. Local folders are made."""
+    """Open a new file for writing; objects appear when they are closed. Local folders are made.
+
+    A local file is on the disk when it is closed, its name when `sync_names` or `move` has been called.
+    """
     if not is_url(path):
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        return Path(path).open("wb")
-    files, path = _open_filesystem(path)
+        make_folder(Path(path).parent)
+        return cast(BinaryIO, DurableWriter(Path(path)))
+    files, path = open_filesystem(path)
     return cast(BinaryIO, files.open(path, "wb", block_size=BLOCK_BYTES))
 
 
+@patient
 def read_start(path: str, limit: int) -> bytes:
-    """The first `limit` bytes of a file, by one request."""
+    """Return the first `limit` bytes of a file, by one request."""
+    return _read_start(path, limit)
+
+
+def _read_start(path: str, limit: int) -> bytes:
     if not is_url(path):
-        with Path(path).open("rb") as file:
+        with io.BufferedReader(io.FileIO(path)) as file:
             return file.read(limit)
-    files, path = _open_filesystem(path)
+    files, path = open_filesystem(path)
     try:
         return bytes(files.cat_file(path, start=0, end=limit))
     except Exception as error:
@@ -146,42 +153,82 @@ def read_start(path: str, limit: int) -> bytes:
 
 
 def write_new(path: str, data: bytes) -> None:
-    """Makes a file that was not there, whole or not at all; of several writers at once, one succeeds.
+    """Make a file that was not there, whole or not at all; of several writers at once, one succeeds.
 
     Raises:
         FileExistsError: it is there.
     """
+    try:
+        _write_new(path, data)
+    except FileExistsError:
+        # Ours, if it was made by an attempt whose answer was lost; `data` tells writers apart.
+        if not _says(path, data):
+            raise
+
+
+def _says(path: str, data: bytes) -> bool:
+    with contextlib.suppress(FileNotFoundError):
+        return read_start(path, len(data) + 1) == data
+    return False
+
+
+@patient
+def _write_new(path: str, data: bytes) -> None:
     if is_url(path):
-        files, path = _open_filesystem(path)
+        files, path = open_filesystem(path)
         files.pipe_file(path, data, mode="create")  # one request, on condition that it is new
         return
     made = _beside(path)
-    made.write_bytes(data)
     try:
-        os.link(made, path)
-    except OSError as error:
-        if error.errno not in _NO_LINKS:
-            raise
-        with Path(path).open("xb") as file:
-            file.write(data)
+        write_durably(made, data)
+        try:
+            os.link(made, path)
+        except OSError as error:
+            if error.errno not in NO_LINKS:
+                raise
+            write_durably(Path(path), data, "xb")
     finally:
-        made.unlink()
+        made.unlink(missing_ok=True)
+    sync_folders([made.parent])
 
 
+@patient
 def write_whole(path: str, data: bytes) -> None:
-    """Makes or replaces a file; readers see the old one or the new one, never a part."""
+    """Make or replace a file; readers see the old one or the new one, never a part."""
     if is_url(path):
-        files, path = _open_filesystem(path)
+        files, path = open_filesystem(path)
         files.pipe_file(path, data)
         return
     made = _beside(path)
-    made.write_bytes(data)
-    made.replace(path)
+    try:
+        write_durably(made, data)
+        made.replace(path)
+    except BaseException:
+        made.unlink(missing_ok=True)
+        raise
+    sync_folders([made.parent])
 
 
 def move(moves: Iterable[tuple[str, str]]) -> None:
-    """Renames files of one filesystem, many at a time; a move that is done already is fine."""
+    """Rename files of one filesystem, many at a time; a move that is done already is fine."""
+    moves = list(moves)
     _at_once(_move, moves)
+    sync_names(target for _, target in moves)
+
+
+def give_names(names: Iterable[tuple[str, str]]) -> None:
+    """Let files be found under other names, too, many at a time; what is done already is fine.
+
+    Object stores copy, local filesystems link; where there are no links, the first names are gone.
+    """
+    names = list(names)
+    _at_once(_give_name, names)
+    sync_names(target for _, target in names)
+
+
+def sync_names(paths: Iterable[str]) -> None:
+    """Put the names of local files on the disk. Objects are durable when they are there."""
+    sync_folders(Path(path).parent for path in paths if not is_url(path))
 
 
 def remove(paths: Iterable[str]) -> None:
@@ -194,43 +241,63 @@ def remove_folder(folder: str) -> None:
     if is_url(folder):
         remove(found.path for found in list_prefix(folder.rstrip("/") + "/"))
     else:
-        shutil.rmtree(folder, ignore_errors=not Path(folder).exists())
+        _remove_tree(folder)
 
 
-def status_of(error: BaseException | None) -> int | None:
-    """The HTTP status that an error of a storage library speaks of, if it does."""
-    response = getattr(error, "response", None)
-    if isinstance(response, dict):  # botocore
-        return cast("int | None", response.get("ResponseMetadata", {}).get("HTTPStatusCode"))
-    code = getattr(error, "code", None) or getattr(error, "status", None) or getattr(response, "status_code", None)
-    return int(code) if isinstance(code, int) or (isinstance(code, str) and code.isdigit()) else None
+@patient
+def _remove_tree(folder: str) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        shutil.rmtree(folder)
 
 
+@patient
 def _move(paths: tuple[str, str]) -> None:
     source, target = paths
     if not is_url(source):
-        Path(target).parent.mkdir(parents=True, exist_ok=True)
+        make_folder(Path(target).parent)
         try:
             Path(source).replace(target)
         except FileNotFoundError:
             if not Path(target).exists():
                 raise
         return
-    files, old = _open_filesystem(source)
-    _, new = _open_filesystem(target)
+    _copy(source, target)
+    _remove(source)
+
+
+@patient
+def _give_name(paths: tuple[str, str]) -> None:
+    source, target = paths
+    if is_url(source):
+        _copy(source, target)
+        return
+    make_folder(Path(target).parent)
+    try:
+        os.link(source, target)
+    except FileExistsError:
+        return
+    except OSError as error:
+        if error.errno not in NO_LINKS and not isinstance(error, FileNotFoundError):
+            raise
+        _move(paths)
+
+
+def _copy(source: str, target: str) -> None:
+    files, old = open_filesystem(source)
+    _, new = open_filesystem(target)
     try:
         files.cp_file(old, new)
     except FileNotFoundError:
         if not files.isfile(new):
             raise
-    _remove(source)
 
 
+@patient
 def _remove(path: str) -> None:
     if not is_url(path):
         Path(path).unlink(missing_ok=True)
         return
-    files, path = _open_filesystem(path)
+    files, path = open_filesystem(path)
     with contextlib.suppress(FileNotFoundError):
         files.rm_file(path)
 
@@ -243,7 +310,7 @@ def _at_once(function: Callable[[Any], None], items: Iterable[Any]) -> None:
 
 def _beside(path: str) -> Path:
     folder = Path(path).parent
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     return folder / f".{secrets.token_hex(8)}"
 
 
@@ -264,31 +331,3 @@ def _found(folder: str, path: str, item: dict[str, Any]) -> Found:
     modified = written.timestamp() if isinstance(written, datetime) else float(written)
     url = folder.rstrip("/") + "/" + item["name"].removeprefix(path).lstrip("/")
     return Found(url, int(item["size"] or 0), modified)
-
-
-def _open_filesystem(url: str) -> tuple[Any, str]:
-    """The filesystem of a URL, and the path on it."""
-    scheme = scheme_of(url)
-    files = _filesystem(_SAME.get(scheme, scheme), os.getpid())
-    return files, str(files._strip_protocol(url))
-
-
-@lru_cache
-def _filesystem(scheme: str, process: int) -> Any:
-    """One for all threads of a process: fsspec would look for credentials in each of them. It remembers no listings."""
-    # gcsfs would ask Google's storage control API which kind of bucket it is: one request more for every bucket, to a
-    # host that an emulator is not, which takes a minute to fail.
-    os.environ.setdefault("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")
-    logging.getLogger("gcsfs").setLevel(logging.CRITICAL)  # it prints what it raises
-    import fsspec
-
-    return fsspec.filesystem(scheme, use_listings_cache=False, **_OPTIONS.get(scheme, {}))
-
-
-def forget_filesystems() -> None:
-    """Endpoints and credentials are looked up anew."""
-    _filesystem.cache_clear()
-    import fsspec
-
-    for scheme in _OPTIONS:
-        fsspec.get_filesystem_class(scheme).clear_instance_cache()

@@ -7,9 +7,10 @@ import errno
 import re
 from collections.abc import Iterator
 
-from classer_core.errors import ClasserError, JobError, Problem
+from classer_core.errors import ClasserError, JobError, Problem, StorageError
 from classer_core.fetching.rules import redacted
-from classer_core.storage import is_url, scheme_of, status_of
+from classer_core.filesystems import is_url, scheme_of
+from classer_core.patience import status_of
 
 _SIGN_IN = {
     "gs": "Sign in with `gcloud auth application-default login`, or name a key file in GOOGLE_APPLICATION_CREDENTIALS.",
@@ -17,6 +18,8 @@ _SIGN_IN = {
 }
 # Names of classes: the libraries are not loaded for them.
 _NO_CREDENTIALS = re.compile(r"Credential|SSOToken|UnauthorizedSSO|RefreshError|ProfileNotFound")
+# S3 says 400 to a token that has expired.
+_EXPIRED = re.compile(r"ExpiredToken|TokenRefreshRequired|InvalidToken|token .*expired", re.IGNORECASE)
 _DENIED = "Give the account that runs the job the right to read, write, list and delete there."
 _LOCAL = {errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENAMETOOLONG, errno.ELOOP, errno.EINVAL}
 
@@ -34,9 +37,9 @@ def as_problem(place: str, path: str) -> Iterator[None]:
     """
     try:
         yield
-    except ClasserError:
-        raise
     except Exception as error:
+        if isinstance(error, ClasserError) and not isinstance(error, StorageError):
+            raise
         found = explain(error, path)
         if found is None:
             raise
@@ -52,7 +55,8 @@ def explain(error: BaseException, path: str) -> tuple[str, str] | None:
         return f"is on a filesystem whose library is missing: {error}", "Install it."
     if isinstance(error, ValueError) and "Protocol not known" in str(error):
         return "is on a filesystem that is not known", "Use a path, gs://, s3://, or another that fsspec knows."
-    if status == 401 or any(_NO_CREDENTIALS.search(name) for name in names):
+    expired = is_url(path) and any(_EXPIRED.search(str(one)) for one in chain)
+    if status == 401 or expired or any(_NO_CREDENTIALS.search(name) for name in names):
         scheme = "gs" if scheme_of(path) in ("gs", "gcs") else "s3"
         return "needs credentials, and there are none that are accepted", _SIGN_IN[scheme]
     if is_url(path) and (status == 400 or "ParamValidationError" in names):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -13,17 +12,15 @@ import apache_beam as beam
 from classer_core.contents import Attachment
 from classer_core.errors import FailureCode, RecordError
 from classer_core.fetching import Fetcher, FetchRules
-from classer_core.fetching.rules import MAX_BYTES, too_large
+from classer_core.fetching.rules import MAX_BYTES, redacted, too_large
+from classer_core.patience import failure_of
 from classer_core.records import Record
-from classer_core.storage import is_url, read_start
+from classer_core.storage import read_start
 from pipelines.chunks import Chunk
-from pipelines.readers import is_damage
 
 # What is attached travels in small chunks: its bytes and pixels are in memory at once. A record may have 21 by itself.
 ATTACHMENTS_AT_ONCE = 16
 FILE_THREADS = 16
-# This machine's trouble, not the file's.
-OUR_TROUBLE = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 
 
 class FetchContents(beam.DoFn):
@@ -87,13 +84,15 @@ def read_files(attachments: list[Attachment]) -> list[RecordError | None]:
 
 
 def _read_file(item: Attachment) -> RecordError | None:
+    """Read one file. Only one that is gone is the record's failure: a storage in trouble ends the run."""
     path = str(item.source)
     try:
         data = read_start(path, MAX_BYTES + 1)
-    except OSError as error:
-        if error.errno in OUR_TROUBLE or (is_url(path) and not is_damage(error)):
-            raise
-        return RecordError(FailureCode.FILE_UNREADABLE, f"{path} can't be read: {error}", "file")
+    except FileNotFoundError:
+        message = f"{redacted(path)} can't be read: it is not there any more"
+        return RecordError(FailureCode.FILE_UNREADABLE, message, "file")
+    except Exception as error:
+        raise failure_of(redacted(path), error) from error
     if len(data) > MAX_BYTES:
         return too_large(path)
     item.data = data

@@ -18,10 +18,11 @@ from classer_core.errors import JobError, Problem
 from classer_core.records import REQUEST_FIELDS
 from classer_core.storage_errors import as_problem
 from pipelines.chunks import Chunk, SourceChunk
+from pipelines.damage import DamagedFileError, decoding
 from pipelines.job import Job
 from pipelines.job.sections import FileSource
 from pipelines.read import CONTENT_FIELDS
-from pipelines.readers import Columns, Part, is_damage, reader_for
+from pipelines.readers import Columns, Part, reader_for
 from pipelines.storage import display_name, find_files, is_compressed, open_file
 
 FORMATS = {
@@ -126,11 +127,9 @@ def read_gold(job: Job, path: str, column: str, folder: str) -> Gold:
     source = _gold_source(job, path)
     reader = reader_for(source)
     try:
-        with as_problem("--gold", path), open_file(source.path[0]) as file:
+        with as_problem("--gold", path), open_file(source.path[0]) as file, decoding(file):
             names = reader.schema(file).names
-    except Exception as error:
-        if isinstance(error, JobError) or not is_damage(error):
-            raise
+    except DamagedFileError as error:
         message = f"can't be read as {source.format}: {error}"
         raise JobError([Problem("--gold", shown(path, 200), message, "Correct the file.")]) from error
     columns = _request_columns(job, names, column)

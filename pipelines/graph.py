@@ -1,7 +1,7 @@
 """The whole program on one screen.
 
-ReadRecords -> FetchContents -> (JoinAnswers) -> ClassifyRecords -> WriteResults -> WriteFailures
-  or ReadStream
+ReadRecords -> FetchContents -> (JoinAnswers) -> ClassifyRecords -> WriteResults -> WriteFailures -> PublishRows
+  or ReadStream                                                                                   if JudgeRun allows it
 
 JoinAnswers is there with `dedup: global` (answers of AnswerDistinct) and with `only: stale` (those of the last output).
 The readers of a stream fetch for themselves, each slow record at its own pace. Rows that an output refuses join the
@@ -17,6 +17,7 @@ import apache_beam as beam
 from apache_beam.options.pipeline_options import StandardOptions
 
 from classer_core.cached import CachedEngine
+from classer_core.records import FAILURE_SCHEMA
 from pipelines.bigquery.marks import KeepMark, Mark
 from pipelines.budget import POSTPONED, SpendBudget, TakeBudget
 from pipelines.chunks import CHUNK_ROWS, output_schema
@@ -31,7 +32,8 @@ from pipelines.queues.settings import queue_settings
 from pipelines.read import ReadRecords
 from pipelines.readers import Columns
 from pipelines.streaming.source import ReadStream, Stream
-from pipelines.write import WriteFailures, WriteResults, watermark_column
+from pipelines.verdict import JudgeRun
+from pipelines.write import PublishRows, WriteFailures, WriteResults, watermark_column
 
 # Rows reach a topic at once; after so long their messages are acknowledged. Between two bundles Beam's local runner
 # stands still for up to 0.2 s.
@@ -49,6 +51,7 @@ def build(
     load: Callable[[], CachedEngine],
     only: frozenset[str] | None = None,
     readers: int | None = 1,
+    is_leased: bool = False,
 ) -> None:
     """Adds a job's steps to a pipeline.
 
@@ -61,6 +64,7 @@ def build(
         load: loads the engine; called once per worker process, so it must be picklable.
         only: ids of the records to classify; without, all of them.
         readers: how many workers read a stream side by side; None reads it with Beam's own connectors.
+        is_leased: whether the run holds its folders as long as it goes on.
     """
     if job.source.is_stream:
         records = pipeline | "Records" >> StreamedRecords(job, columns, folder, load, readers)
@@ -82,11 +86,19 @@ def build(
     classified = records | "ClassifyRecords" >> ClassifyRecords(load, job.abstention)
     if postponed is not None:
         classified = classified | "SpendBudget" >> beam.ParDo(SpendBudget(*budget))
-    results = classified | "WriteResults" >> WriteResults(job, output_schema(columns.passed), run)
+    results_schema = output_schema(columns.passed)
+    results = classified | "WriteResults" >> WriteResults(job, results_schema, run)
     done = results.failures | "WriteFailures" >> WriteFailures(job, run)
+    if job.source.is_stream:
+        return
+    verdict = classified | "JudgeRun" >> JudgeRun(job.limits, results.failures)
+    written = [(job.output, results_schema, results.done), (job.failures_output, FAILURE_SCHEMA, *done)]
+    published = verdict | "PublishRows" >> PublishRows(job, run, is_leased, written)
     if watermark_column(job) is not None:
         mark = Mark(job.source, columns.scope.until)
-        _ = pipeline | "KeepMark" >> KeepMark(job.output, mark, [results.done, *done], postponed)
+        withheld = verdict | "Withheld" >> beam.Map(lambda verdict: int(not verdict.publishes))
+        left = withheld if postponed is None else (withheld, postponed) | "Left" >> beam.Flatten()
+        _ = pipeline | "KeepMark" >> KeepMark(job.output, mark, [results.done, *done, *published], left)
 
 
 class FetchedRecords(beam.PTransform[Any, Any]):

@@ -27,12 +27,12 @@ from classer_core.cached import CachedEngine, Known
 from classer_core.records import Answer, LabelConfidence
 from pipelines.chunks import Chunk
 from pipelines.classify import NAMESPACE
+from pipelines.damage import DamagedFileError, decoding
 from pipelines.job import Job
 from pipelines.job.sections import BigQueryOutput
-from pipelines.readers import is_damage
 from pipelines.shared import Shared
 from pipelines.storage import open_file
-from pipelines.writers.files import ours
+from pipelines.writers.publish import output_files
 
 log = logging.getLogger(__name__)
 
@@ -148,19 +148,17 @@ def _rows_of_table(job: Job) -> Iterator[tuple[bytes, bytes]]:
 
 
 def _rows_of(folder: str) -> Iterator[tuple[bytes, bytes]]:
-    for path in ours(folder):
+    for path in output_files(folder):
         try:
             for row in _rows_in(path):
                 if (print_ := row.get("fingerprint")) and (answer := _answer(row)) is not None:
                     yield bytes.fromhex(print_), pickle.dumps(Known(answer))
-        except Exception as error:
-            if not is_damage(error) and not isinstance(error, ValueError | KeyError):
-                raise
+        except (DamagedFileError, ValueError, KeyError) as error:
             log.warning("%s: can't be read, its records are classified anew: %s", path, str(error)[:200])
 
 
 def _rows_in(path: str) -> Iterator[dict[str, Any]]:
-    with open_file(path) as file:
+    with open_file(path) as file, decoding(file):
         if path.endswith(".parquet"):
             parquet = pq.ParquetFile(file)
             if "fingerprint" in parquet.schema_arrow.names:  # rows of releases that had none are stale

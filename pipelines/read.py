@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
@@ -9,14 +10,16 @@ from typing import Any
 import apache_beam as beam
 import pyarrow as pa
 
-from classer_core.errors import JobError, Problem
+from classer_core.errors import JobError, Problem, StorageError
+from classer_core.fetching.rules import redacted
 from classer_core.records import REQUEST_FIELDS
 from classer_core.storage import read_start
 from classer_core.storage_errors import as_problem
 from pipelines.chunks import Chunk, SourceChunk, check_requests
+from pipelines.damage import DamagedFileError, decoding
 from pipelines.job import Job
 from pipelines.job.sections import BigQuerySource
-from pipelines.readers import Columns, Part, Reader, file_failure, is_damage, reader_for
+from pipelines.readers import Columns, Part, Reader, file_failure, reader_for
 from pipelines.storage import display_name, find_files, is_compressed, open_file
 from pipelines.streaming.parsing import stream_columns
 
@@ -55,13 +58,11 @@ def source_columns(job: Job) -> Columns:
     schemas, problems = [], []
     for path in sorted(files)[:SCHEMA_FILES]:
         try:
-            with as_problem("source.path", path), open_file(path) as file:
+            with as_problem("source.path", path), open_file(path) as file, decoding(file):
                 schemas.append(reader.schema(file))
         except JobError as error:
             problems += error.problems
-        except Exception as error:
-            if not is_damage(error):
-                raise
+        except DamagedFileError as error:
             message = f"can't be read as {source.format}"
             problems.append(Problem("source.path", f"{path}: {error}", message, "Correct source.format."))
     if problems and not schemas:
@@ -157,13 +158,25 @@ class FindFiles(beam.PTransform[Any, Any]):
         self._patterns = patterns
 
     def expand(self, pbegin: Any) -> Any:
-        """A pattern that matches nothing is fine here: the job has been checked."""
+        """One pattern of several may match nothing. All of them together did match when the job was checked."""
         return (
             pbegin
-            | "Patterns" >> beam.Create(list(self._patterns), reshuffle=False)
-            | "Match" >> beam.FlatMap(lambda pattern: find_files([pattern]).items())
-            | "EachOnce" >> beam.Distinct()
+            | "Patterns" >> beam.Create([tuple(self._patterns)], reshuffle=False)
+            | "Match" >> beam.FlatMap(list_files)
         )
+
+
+def list_files(patterns: Sequence[str]) -> Iterable[tuple[str, int]]:
+    """Return (path, size in bytes) of every file, each once.
+
+    Raises:
+        StorageError: there is none, though the job has found some when it was checked.
+    """
+    files = find_files(patterns)
+    if not files:
+        found = ", ".join(map(redacted, patterns))
+        raise StorageError(f"{found} matched files when the job began, and matches none now: nothing is published")
+    return files.items()
 
 
 class ListDocuments(beam.DoFn):
@@ -196,11 +209,8 @@ class SplitFile(beam.DoFn):
         path, size = element
         parts = [Part()]
         if not is_compressed(path):
-            try:
+            with contextlib.suppress(DamagedFileError):
                 parts = reader_for(self._source).parts(path, size)
-            except Exception as error:
-                if not is_damage(error):
-                    raise
         for part in parts:
             yield path, part
 
@@ -231,8 +241,6 @@ def read_part(reader: Reader, element: tuple[str, Part], columns: Columns, folde
     try:
         with open_file(path) as file:
             yield from reader.read(file, part, columns, name)
-    except Exception as error:
-        if not is_damage(error):
-            raise
+    except DamagedFileError as error:
         rows = pa.RecordBatch.from_pylist([], schema=columns.passed)
         yield SourceChunk([], {}, rows, [file_failure(name, error)])

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import contextlib
+import io
+import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import Any, BinaryIO, cast
 
 from apache_beam.io.filesystem import FileSystem
-from apache_beam.io.filesystems import FileSystems
 from fsspec.compression import compr
 from fsspec.utils import infer_compression
 
-from classer_core.storage import Found, is_url, list_prefix, open_reading
+from classer_core.errors import StorageError
+from classer_core.patience import patient
+from classer_core.source_file import SourceFile, open_reading
+from classer_core.storage import Found, is_url, list_prefix
+from pipelines.damage import decoding
 
 _MAGIC = re.compile(r"[*?\[]")
+READ_BYTES = 256 << 10
 
 
 def find_files(patterns: Sequence[str]) -> dict[str, int]:
@@ -32,14 +38,51 @@ def match_files(patterns: Sequence[str]) -> dict[str, Found]:
 
 
 def _matches(pattern: str) -> Iterator[Found]:
-    if not is_url(pattern):
-        for result in FileSystems.match([pattern]):
-            for found in result.metadata_list:
-                yield Found(found.path, found.size_in_bytes, found.last_updated_in_seconds)
-        return
-    for found in list_prefix(_MAGIC.split(pattern, maxsplit=1)[0]):
+    listed = _listed_here(pattern) if not is_url(pattern) else list_prefix(_before_magic(pattern))
+    for found in listed:
         if is_match(pattern, found.path):
             yield found
+
+
+def _before_magic(pattern: str) -> str:
+    return _MAGIC.split(pattern, maxsplit=1)[0]
+
+
+@patient
+def _listed_here(pattern: str) -> list[Found]:
+    """Return the files of this machine that may match.
+
+    Beam's own listing leaves out folders that can't be listed, without a word; here they raise. Folders that are too
+    deep for the pattern are not looked into.
+    """
+    start = _before_magic(pattern)
+    if start == pattern and not pattern.endswith("/"):
+        return _found([pattern])
+    top = start.rpartition("/")[0] or "/"
+    rest = pattern[len(top) :].lstrip("/")
+    levels = None if "**" in rest else sum(map(rest.count, "/?["))
+    if not Path(top).exists():
+        return []
+    found: list[Found] = []
+    for folder, folders, files in os.walk(top, onerror=_raise):
+        found += _found(str(Path(folder, name)) for name in files)
+        if levels is not None and len(Path(folder).relative_to(top).parts) >= levels:
+            folders.clear()
+    return found
+
+
+def _found(paths: Iterable[str]) -> list[Found]:
+    found = []
+    for path in paths:
+        with contextlib.suppress(FileNotFoundError):  # gone since it was listed
+            status = Path(path).stat()
+            found.append(Found(path, status.st_size, status.st_mtime))
+    return found
+
+
+def _raise(error: OSError) -> None:
+    if not isinstance(error, FileNotFoundError):
+        raise error
 
 
 def is_match(pattern: str, path: str) -> bool:
@@ -52,16 +95,73 @@ def is_compressed(path: str) -> bool:
     return infer_compression(path) is not None
 
 
+class ContentFile(io.BufferedIOBase):
+    """The decompressed content of a file. Damage and trouble of the storage are different errors (`decoding`)."""
+
+    def __init__(self, source: SourceFile, decompressed: BinaryIO) -> None:
+        super().__init__()
+        self._source = source
+        self._file = decompressed
+
+    @property
+    def failure(self) -> StorageError | None:
+        """The trouble of the storage that ended the reading, whatever a decoder above has made of it."""
+        return self._source.failure
+
+    def readable(self) -> bool:
+        """Always."""
+        return True
+
+    def seekable(self) -> bool:
+        """Whether the decompression can go back."""
+        return self._file.seekable()
+
+    def read(self, size: int | None = -1) -> bytes:
+        """See `io.BufferedIOBase`."""
+        with decoding(self):
+            return self._file.read(-1 if size is None else size)
+
+    def read1(self, size: int = -1) -> bytes:
+        """See `io.BufferedIOBase`."""
+        return self.read(size if size >= 0 else READ_BYTES)
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """See `io.BufferedIOBase`."""
+        with decoding(self):
+            return self._file.seek(offset, whence)
+
+    def tell(self) -> int:
+        """See `io.BufferedIOBase`."""
+        return self._file.tell()
+
+
 @contextlib.contextmanager
 def open_file(path: str) -> Iterator[BinaryIO]:
-    """A file's content, decompressed by its name's ending.
+    """Open a file's content, decompressed by its name's ending.
 
     Beam's own decompression takes a gzip file that was cut short for a whole one and so loses rows without a word;
     these readers raise.
+
+    Raises:
+        StorageError: the storage can't give it; later, reading raises it or `DamagedFileError`.
     """
-    with open_reading(path) as file:
+    with open_reading(path) as source:
+        buffered: Any = io.BufferedReader(source, READ_BYTES)
         compression = infer_compression(path)
-        yield cast(BinaryIO, file if compression is None else compr[compression](file, mode="rb"))
+        file = ContentFile(source, buffered)
+        if compression is not None:
+            with decoding(file):
+                file = ContentFile(source, _decompressed(buffered, compression))
+        yield cast(BinaryIO, file)
+
+
+def _decompressed(file: BinaryIO, compression: str) -> Any:
+    """Return the content of a compressed file; reading raises where it was cut short."""
+    if compression == "zstd":  # zstandard takes a frame that was cut short for a whole one
+        import pyarrow as pa
+
+        return pa.CompressedInputStream(pa.PythonFile(file, mode="r"), "zstd")
+    return compr[compression](file, mode="rb")
 
 
 def display_name(path: str, folder: str) -> str:

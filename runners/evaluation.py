@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -99,6 +100,7 @@ def _trial(job: Job, mode: str | None, gold: Gold, scratch: Path) -> tuple[Job, 
             "failures": None,
             "passthrough": False,
             "max_failure_ratio": 1.0,
+            "max_unreadable_files": sys.maxsize,
             "max_rows": None,
             "max_tokens": None,
             "min_confidence": None,

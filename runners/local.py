@@ -21,9 +21,10 @@ from classer_core.cache import NO_CACHE, default_cache_url
 from classer_core.cached import CachedEngine, load_cached_engine, with_cache
 from classer_core.classifiers import shown
 from classer_core.engine import Engine
-from classer_core.errors import JobError, Problem, TooManyFailuresError
+from classer_core.errors import JobError, Problem, TooManyFailuresError, UnreadableFilesError
+from classer_core.fetching.rules import without_secrets
 from classer_core.hardware import available_cores
-from classer_core.storage import is_url
+from classer_core.storage import is_url, join
 from pipelines import progress
 from pipelines.graph import build
 from pipelines.job import Job
@@ -34,8 +35,9 @@ from pipelines.storage import find_files
 from pipelines.streaming.polling import join_all
 from pipelines.streaming.stopping import stopped_by_signals
 from pipelines.writers.lease import held
+from pipelines.writers.publish import settle
 from runners.flink.ending import wait_for_stream
-from runners.launch_checks import check_budget, check_places, exclusive_folders
+from runners.launch_checks import check_budget, check_places, exclusive_folders, folders_of
 from runners.options import launch_options
 from runners.summary import RunSummary
 
@@ -70,7 +72,8 @@ def run_job(
             what it needs.
         AnotherRunError: another run writes the same folder.
         ModelLoadError: the model can't be loaded (local runs: before any record is read).
-        TooManyFailuresError: all rows are written, but too many are failures.
+        UnreadableFilesError: too many files can't be read; nothing is published.
+        TooManyFailuresError: too many records have failed; nothing is published, unless the job says `publish_anyway`.
     """
     if job.source.is_stream:
         if only is not None:
@@ -93,9 +96,12 @@ def run_job(
         if runner == "local":
             load_cached()  # errors come before any record is read; the worker, in this process, gets the same engine
     start = time.perf_counter()
-    build(pipeline, job, columns, run, str(folder), load_cached, only, readers_of(runner, launch.options))
+    is_leased = not is_template(launch.options)
+    readers = readers_of(runner, launch.options)
+    build(pipeline, job, columns, run, str(folder), load_cached, only, readers, is_leased)
     stoppable = stopped_by_signals() if job.source.is_stream else nullcontext()
     with held(exclusive_folders(job), run), _progress_bar(console, job), _spared_from_collection(), stoppable:
+        settle(exclusive_folders(job))
         result = pipeline.run()
         if not getattr(result, "has_job", True):
             return None
@@ -105,15 +111,44 @@ def run_job(
             result.wait_until_finish()
         join_all(CLOSE_S)
     summary = RunSummary.of(job, run, result, time.perf_counter() - start)
-    failed = sum(summary.failures.values())
-    if failed > job.max_failure_ratio * max(summary.records, 1):
-        share = failed / summary.records
-        raise TooManyFailuresError(
-            f"{failed} of {summary.records} records failed ({share:.1%}), max_failure_ratio is "
-            f"{job.max_failure_ratio:.1%}. See {summary.failures_path}.",
+    judge(job, summary)
+    return summary
+
+
+def judge(job: Job, summary: RunSummary) -> None:
+    """Say what a run has withheld, or that too much of it has failed.
+
+    Raises:
+        UnreadableFilesError: more files than `max_unreadable_files` can't be read.
+        TooManyFailuresError: more records than `max_failure_ratio` have failed.
+    """
+    withheld = "" if summary.is_published else f" Nothing was published: {unpublished(job, summary.run)}"
+    if summary.unreadable_files > job.max_unreadable_files:
+        raise UnreadableFilesError(
+            f"{summary.unreadable_files} of the source's files can't be read (file_unreadable), max_unreadable_files "
+            f"is {job.max_unreadable_files}.{withheld} Mend the files and run again: what was read is in the cache. "
+            f"To do without them: --set max_unreadable_files={summary.unreadable_files}",
             summary,
         )
-    return summary
+    failed = sum(summary.failures.values())
+    if job.limits.too_many_failures(failed, summary.records):
+        raise TooManyFailuresError(
+            f"{failed} of {summary.records} records failed ({failed / summary.records:.1%}), max_failure_ratio is "
+            f"{job.max_failure_ratio:.1%}.{withheld or f' See {summary.failures_path}.'}",
+            summary,
+        )
+
+
+def unpublished(job: Job, run: str) -> str:
+    """Return where the rows of a run are that has not published them."""
+    kept = [without_secrets(join(folder, "_temporary", run)) for folder in folders_of(job).values()]
+    there = f" The rows are in {' and '.join(kept)} until the next run publishes." if kept else ""
+    return f"the last output is as it was.{there}"
+
+
+def is_template(options: PipelineOptions) -> bool:
+    """Return whether a job is only taken, to run later: its launcher can't hold its folders."""
+    return options.get_all_options(retain_unknown_options=True).get("template_location") is not None
 
 
 def readers_of(runner: str, options: PipelineOptions) -> int | None:

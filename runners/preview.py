@@ -12,7 +12,7 @@ from rich.table import Column, Table
 from pipelines.job import Job
 from pipelines.job.sections import BigQueryOutput
 from pipelines.storage import open_file
-from pipelines.writers.files import ours
+from pipelines.writers.publish import output_files
 from runners.console import plain
 
 
@@ -35,7 +35,7 @@ def first_rows(job: Job, count: int) -> list[dict[str, Any]]:
 
         return first_of_table(job.output, count)
     rows: list[dict[str, Any]] = []
-    for path in sorted(ours(job.output.path)):
+    for path in sorted(output_files(job.output.path)):
         if len(rows) >= count:
             break
         with open_file(path) as file:

@@ -9,15 +9,24 @@ from typing import TYPE_CHECKING
 import typer
 from rich.table import Table
 
-from classer_core.errors import AnotherRunError, JobError, ModelLoadError, TooManyFailuresError
+from classer_core.errors import (
+    AnotherRunError,
+    JobError,
+    ModelLoadError,
+    StorageError,
+    TooManyFailuresError,
+    UnreadableFilesError,
+)
 from pipelines.job import Job
 from runners.console import EXIT_WRONG_JOB, err, out, stop_wrong_job
 
 if TYPE_CHECKING:
     from runners.summary import RunSummary
 
+EXIT_STORAGE = 1
 EXIT_TOO_MANY_FAILURES = 3
 EXIT_ANOTHER_RUN = 5
+EXIT_UNREADABLE_FILES = 6
 
 
 def finish(
@@ -42,10 +51,15 @@ def finish(
     except ModelLoadError as error:
         err.print(str(error), style="red", markup=False)
         raise typer.Exit(EXIT_WRONG_JOB) from error
-    except TooManyFailuresError as error:
-        _show(job, error.summary, preview)
-        err.print(str(error), style="red", markup=False)
-        raise typer.Exit(EXIT_TOO_MANY_FAILURES) from error
+    except StorageError as error:
+        message = f"{error}. The last output stays as it was. Run the job again when the storage is well."
+        err.print(message, style="red", markup=False, soft_wrap=True)
+        raise typer.Exit(EXIT_STORAGE) from error
+    except (TooManyFailuresError, UnreadableFilesError) as error:
+        _show(job, error.summary, preview if error.summary.is_published else 0)
+        err.print(str(error), style="red", markup=False, soft_wrap=True)
+        is_ratio = isinstance(error, TooManyFailuresError)
+        raise typer.Exit(EXIT_TOO_MANY_FAILURES if is_ratio else EXIT_UNREADABLE_FILES) from error
     if summary is not None:
         _show(job, summary, preview)
     return summary
@@ -85,6 +99,8 @@ def _show_summary(summary: RunSummary) -> None:
     table.add_row("seconds", f"{summary.seconds:,.1f} ({rate:,.0f} records/s)")
     table.add_row("of them in the model", f"{summary.model_ms / 1000:,.1f}")
     out.print(table)
+    if not summary.is_published:
+        return
     out.print(f"results   {summary.output}", markup=False, highlight=False, soft_wrap=True)
     if summary.failures:
         out.print(f"failures  {summary.failures_path}", markup=False, highlight=False, soft_wrap=True)

@@ -12,7 +12,7 @@ from typing import Any, Self
 
 import typer
 
-from classer_core.errors import ClasserError, FailureCode, JobError, Problem, TooManyFailuresError
+from classer_core.errors import ClasserError, FailureCode, JobError, Problem, TooManyFailuresError, UnreadableFilesError
 from classer_core.fetching.rules import without_secrets
 from classer_core.storage import write_whole
 from classer_core.storage_errors import as_problem
@@ -21,7 +21,7 @@ from runners.console import stop_wrong_job
 
 COUNTS = (
     *("records", "results", "abstained", "cached", "duplicates", "current", "postponed"),
-    *("cache_errors", "failures", "tokens", "model_ms", "classifiers"),
+    *("cache_errors", "unreadable_files", "failures", "tokens", "model_ms", "classifiers"),
 )
 
 
@@ -32,7 +32,7 @@ class RunSummary:
     `cached` of the results were not read; `cache_errors` times the cache was in trouble. `classifiers` counts results
     by saved version; all that no saved classifier answered are under `inline`. `duplicates` of a stream's rows were
     dropped, because the output had their ids. Of a merge, `current` records were in the table already, and `postponed`
-    ones are left for the next run; neither is among the records.
+    ones are left for the next run; neither is among the records. Rows that are not published are under `_temporary`.
     """
 
     run: str
@@ -52,6 +52,8 @@ class RunSummary:
     duplicates: int = 0
     current: int = 0
     postponed: int = 0
+    unreadable_files: int = 0
+    is_published: bool = True
 
     @classmethod
     def of(cls, job: Job, run: str, result: Any, seconds: float) -> Self:
@@ -85,6 +87,8 @@ class RunSummary:
             duplicates=counters["duplicates"],
             current=counters["current"],
             postponed=counters["postponed"],
+            unreadable_files=counters["unreadable_files"],
+            is_published=not counters["withheld"],
         )
 
 
@@ -106,7 +110,7 @@ class Report:
             self.problems = [Problem("", "", str(error), "")]
         else:
             self.problems = [Problem("", "", type(error).__name__, "The log has the whole error.")]
-        if isinstance(error, TooManyFailuresError):
+        if isinstance(error, TooManyFailuresError | UnreadableFilesError):
             self.summary = error.summary
 
     def to_json(self) -> bytes:
@@ -121,6 +125,7 @@ class Report:
             "seconds": finished and round((finished - self.started).total_seconds(), 3),
             "exit_code": self.exit_code,
             **counts,
+            "published": self.summary and self.summary.is_published,
             "output": self.summary and self.summary.output,
             "failures_output": self.summary and self.summary.failures_path,
             "problems": [asdict(problem) for problem in self.problems],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import stat
 import threading
@@ -16,8 +17,12 @@ from classer_core.contents import Attachment
 from classer_core.errors import FailureCode, RecordError
 from classer_core.fetching.http import HttpFetcher
 from classer_core.fetching.rules import MAX_BYTES, FetchRules, inline_bytes, redacted, too_large
-from classer_core.storage import read_start, scheme_of
+from classer_core.filesystems import scheme_of
+from classer_core.patience import failure_of, patient
+from classer_core.storage import read_start
 
+# What the operating system says about a path that a record names; all else is trouble of the storage.
+_OF_THE_PATH = {errno.EACCES, errno.EPERM, errno.ELOOP, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ENXIO}
 STORAGE_SCHEMES = {"gs", "gcs", "s3", "s3a", "abfs", "az", "memory"}
 PATH_THREADS = 16
 
@@ -92,9 +97,8 @@ class Fetcher:
         except FileNotFoundError as error:
             message = f"{place}: {redacted(url)} is not there"
             raise RecordError(FailureCode.CONTENT_NOT_FOUND, message, place) from error
-        except Exception as error:  # each storage has errors of its own
-            message = f"{place}: {redacted(url)} can't be read: {type(error).__name__}"
-            raise RecordError(FailureCode.FETCH_FAILED, message, place) from error
+        except Exception as error:  # no record's fault: the job allows this storage, and it is in trouble
+            raise failure_of(f"{place}: {redacted(url)}", error) from error
         if len(data) > MAX_BYTES:
             raise too_large(place)
         return data
@@ -106,11 +110,12 @@ class Fetcher:
         if not any(real.is_relative_to(root) for root in self._roots):
             raise self._outside(shown(path), place)
         try:
-            # Not blocking: a named pipe would wait for ever. Not following: the path is already the real one.
-            descriptor = os.open(real, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
+            descriptor = _open(real)
         except FileNotFoundError as error:
             raise RecordError(FailureCode.CONTENT_NOT_FOUND, f"{place}: {shown(path)} is not there", place) from error
         except OSError as error:
+            if error.errno not in _OF_THE_PATH:
+                raise failure_of(f"{place}: {shown(path)}", error) from error
             message = f"{place}: {shown(path)} can't be read: {error.strerror}"
             raise RecordError(FailureCode.FETCH_FAILED, message, place) from error
         try:
@@ -119,8 +124,9 @@ class Fetcher:
                 raise RecordError(FailureCode.PATH_NOT_ALLOWED, f"{place}: {shown(path)} is not a file", place)
             if status.st_size > MAX_BYTES:
                 raise too_large(place, status.st_size)
-            with os.fdopen(descriptor, "rb", closefd=False) as file:
-                return file.read()
+            return _read(descriptor)
+        except OSError as error:
+            raise failure_of(f"{place}: {shown(path)}", error) from error
         finally:
             os.close(descriptor)
 
@@ -128,6 +134,20 @@ class Fetcher:
         allowed = ", ".join(self._rules.allow_paths) or "none"
         message = f"{place}: {path} is in none of the job's allow_paths ({allowed})"
         return RecordError(FailureCode.PATH_NOT_ALLOWED, message, place)
+
+
+@patient
+def _open(path: Path) -> int:
+    # Not blocking: a named pipe would wait for ever. Not following: the path is already the real one.
+    return os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
+
+
+@patient
+def _read(descriptor: int) -> bytes:
+    """Read a file from its start."""
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    with os.fdopen(descriptor, "rb", closefd=False) as file:
+        return file.read()
 
 
 class _HttpThread:

@@ -10,7 +10,7 @@ from urllib.parse import unquote_to_bytes, urlsplit, urlunsplit
 
 from classer_core.classifiers import shown
 from classer_core.errors import FailureCode, RecordError
-from classer_core.storage import scheme_of
+from classer_core.filesystems import scheme_of
 
 MAX_BYTES = 50 << 20
 _BASE64 = re.compile(r"^[A-Za-z0-9+/_-]+={0,2}$")

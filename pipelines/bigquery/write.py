@@ -36,6 +36,7 @@ from pipelines.bigquery.refused import failures_of, shortened
 from pipelines.bigquery.schema import result_table_schema
 from pipelines.budget import give_back
 from pipelines.job.sections import BigQueryOutput
+from pipelines.limits import Verdict
 from pipelines.writers.files import WriteTemporaryFiles
 
 REFUSED = "refused"
@@ -95,8 +96,7 @@ class WriteTable(beam.PTransform[Any, Any]):
         output: the table, and how it is written to.
         schema: of the batches: results, or failures, of which none is refused.
         run: name of this run.
-        is_stream: whether the rows of each bundle are to be seen when it ends.
-        newest_by: the column that says which of two rows to be merged is newer.
+        is_stream: whether the rows of each bundle are to be seen when it ends; else `CommitTable` commits them.
     """
 
     def __init__(
@@ -105,15 +105,13 @@ class WriteTable(beam.PTransform[Any, Any]):
         schema: pa.Schema,
         run: str,
         is_stream: bool = False,
-        newest_by: str | None = None,
     ) -> None:
         super().__init__()
         self._target = Target(output, schema, run)
         self._is_stream = is_stream
-        self._newest_by = newest_by
 
     def expand(self, batches: Any) -> Any:
-        """Checks and writes bundle by bundle, then commits."""
+        """Checks and writes bundle by bundle; of a stream, commits too."""
         target = self._target
         durable = type(batches.pipeline.runner).__name__ in DURABLE_RUNNERS
         checked = batches | "CheckRows" >> beam.ParDo(CheckRows(target)).with_outputs(REFUSED, main="rows")
@@ -130,9 +128,7 @@ class WriteTable(beam.PTransform[Any, Any]):
             if durable:
                 written |= "Durable" >> beam.Reshuffle()
             return Written(refused, written | "CommitStream" >> beam.ParDo(CommitStream(target)))
-        once = batches.pipeline | "Once" >> beam.Create([None], reshuffle=False)
-        commit_table = beam.ParDo(CommitTable(target, self._newest_by), beam.pvalue.AsList(written))
-        return Written(refused, once | "Commit" >> commit_table)
+        return Written(refused, written)
 
 
 class CheckRows(beam.DoFn):
@@ -225,14 +221,21 @@ class CommitStream(beam.DoFn):
 
 
 class CommitTable(beam.DoFn):
-    """All streams, or files, of a run become the table's rows, at once. Safe to be tried again."""
+    """All streams, or files, of a run become the table's rows, at once. Safe to be tried again.
+
+    Args:
+        target: where to.
+        newest_by: the column that says which of two rows to be merged is newer.
+    """
 
     def __init__(self, target: Target, newest_by: str | None) -> None:
         self._target = target
         self._newest_by = newest_by
 
-    def process(self, _: None, written: list[str]) -> None:
-        """Nothing comes out."""
+    def process(self, _: None, verdict: Verdict, written: list[str]) -> None:
+        """Nothing comes out; nothing is committed where the verdict on the run forbids it."""
+        if not verdict.publishes:
+            return
         target, output = self._target, self._target.output
         merge = None if output.write == "append" else Merge(target.table, target.staged, target.row_schema.names)
         if merge is None or not merge.is_done():

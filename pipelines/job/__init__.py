@@ -32,6 +32,7 @@ from pipelines.job.sections import (
     formats_of,
     nearest,
 )
+from pipelines.limits import Limits
 
 SECTIONS = {kind.__name__: kind for kind in (*SOURCES, *OUTPUTS)}
 
@@ -77,6 +78,8 @@ class Job(Section):
     failures: AnyOutput | None = None  # a text is a folder; none: beside the output
     passthrough: bool | list[str] = True
     max_failure_ratio: Annotated[float, Field(ge=0, le=1, strict=False)] = 1.0
+    publish_anyway: bool = False  # although more records have failed than max_failure_ratio allows
+    max_unreadable_files: Annotated[int, Field(ge=0)] = 0
     refresh: Seconds = 60.0  # of a stream: how often new versions of saved classifiers are looked for
     _saved: SavedClassifiers | None = PrivateAttr(default=None)
 
@@ -113,6 +116,11 @@ class Job(Section):
     def fetch_rules(self, folder: str) -> FetchRules:
         """What records of this job may reach; their relative paths start at `folder`."""
         return FetchRules(tuple(self.allow_paths), tuple(self.allow_hosts), self.allow_http, folder)
+
+    @property
+    def limits(self) -> Limits:
+        """How much of a run may fail, before its rows stay unpublished."""
+        return Limits(self.max_failure_ratio, self.max_unreadable_files, self.publish_anyway)
 
     @property
     def abstention(self) -> Abstention:

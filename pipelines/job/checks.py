@@ -141,7 +141,8 @@ def _stream_problems(job: Job, file: Path) -> list[Problem]:
         message = "is what the folders of a stream's files are called"
         taken = [name for name in job.passthrough if name in ("date", "hour")]
         problems += [Problem(f"{file}: passthrough", name, message, "Rename the key.") for name in taken]
-    if job.max_failure_ratio < 1:
-        remedy = "Leave it out: failures are in their own output while the stream runs."
-        problems.append(Problem(f"{file}: max_failure_ratio", shown(job.max_failure_ratio), message, remedy))
+    for name in ("max_failure_ratio", "publish_anyway", "max_unreadable_files"):
+        if getattr(job, name) != type(job).model_fields[name].default:
+            remedy = "Leave it out: failures are in their own output while the stream runs."
+            problems.append(Problem(f"{file}: {name}", shown(getattr(job, name)), message, remedy))
     return problems

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -50,8 +49,8 @@ class Columns:
 class Reader(Protocol):
     """Reads files of one format.
 
-    `name` in what follows is how the file is called in ids and messages. Damage ends as the file's failure, after the
-    rows before it; errors of the storage itself (with an errno) propagate.
+    `name` in what follows is how the file is called in ids and messages. Damage (`DamagedFileError`) ends as the file's
+    failure, after the rows before it; trouble of the storage propagates.
     """
 
     def schema(self, file: BinaryIO) -> pa.Schema:
@@ -79,16 +78,7 @@ def reader_for(source: FileSource) -> Reader:
     return ParquetReader()
 
 
-def is_damage(error: Exception) -> bool:
-    """Whether an error speaks of the file's content, and not of the storage it lies on."""
-    if isinstance(error, OSError):  # pyarrow and gzip raise it without errno for content they can't decode
-        if type(error).__module__.startswith("requests"):  # a storage that is down, through Google's libraries
-            return False
-        return error.errno is None or isinstance(error, FileNotFoundError | PermissionError | IsADirectoryError)
-    return isinstance(error, EOFError | zlib.error | pa.ArrowException)
-
-
 def file_failure(name: str, error: Exception, after: str = "") -> Failure:
-    """The failure of a whole file (or of what is left of it)."""
-    message = f"{name} can't be read{after}: {type(error).__name__}: {str(error)[:300]}"
+    """Return the failure of a whole file (or of what is left of it)."""
+    message = f"{name} can't be read{after}: {str(error)[:300]}"
     return Failure(name, "read", FailureCode.FILE_UNREADABLE, message)

@@ -13,7 +13,8 @@ import pyarrow as pa
 from classer_core.errors import FailureCode, RecordError
 from classer_core.records import Failure
 from pipelines.chunks import CHUNK_BYTES, CHUNK_ROWS, SourceChunk, record_json
-from pipelines.readers import Columns, Part, file_failure, is_damage
+from pipelines.damage import DamagedFileError, decoding
+from pipelines.readers import Columns, Part, file_failure
 
 MAX_CELL_CHARS = 128 << 20
 # A cell longer than this has lost its closing quote.
@@ -44,29 +45,28 @@ class CsvReader:
         header: list[str] = []
         size = number = 0
         try:
-            for number, row, wrong in self._rows(file):
-                if not header:
-                    header = row
-                    continue
-                position = f"{name}#{number}"
-                if wrong is None and len(row) != len(header):
-                    wrong = f"has {len(row)} columns where the header has {len(header)}"
-                code = FailureCode.ROW_MALFORMED
-                if wrong is None and any(not cell.isascii() and not _is_utf8(cell) for cell in row):
-                    code, wrong = FailureCode.ROW_NOT_UTF8, "is not UTF-8"
-                if wrong is None:
-                    cells.append(row)
-                    positions.append(position)
-                else:
-                    failed = RecordError(code, f"line {number} of {name} {wrong}")
-                    failures.append(Failure.of(failed, position, "read", record_json({"cells": row})))
-                size += sum(map(len, row))
-                if len(cells) + len(failures) >= CHUNK_ROWS or size >= CHUNK_BYTES:
-                    yield _chunk(cells, header, positions, columns, failures)
-                    cells, positions, failures, size = [], [], [], 0
-        except Exception as error:
-            if not is_damage(error):
-                raise
+            with decoding(file):
+                for number, row, wrong in self._rows(file):
+                    if not header:
+                        header = row
+                        continue
+                    position = f"{name}#{number}"
+                    if wrong is None and len(row) != len(header):
+                        wrong = f"has {len(row)} columns where the header has {len(header)}"
+                    code = FailureCode.ROW_MALFORMED
+                    if wrong is None and any(not cell.isascii() and not _is_utf8(cell) for cell in row):
+                        code, wrong = FailureCode.ROW_NOT_UTF8, "is not UTF-8"
+                    if wrong is None:
+                        cells.append(row)
+                        positions.append(position)
+                    else:
+                        failed = RecordError(code, f"line {number} of {name} {wrong}")
+                        failures.append(Failure.of(failed, position, "read", record_json({"cells": row})))
+                    size += sum(map(len, row))
+                    if len(cells) + len(failures) >= CHUNK_ROWS or size >= CHUNK_BYTES:
+                        yield _chunk(cells, header, positions, columns, failures)
+                        cells, positions, failures, size = [], [], [], 0
+        except DamagedFileError as error:
             failures.append(file_failure(name, error, f" after line {number}" if number else ""))
         if cells or failures:
             yield _chunk(cells, header, positions, columns, failures)

@@ -13,7 +13,8 @@ import pyarrow as pa
 from classer_core.errors import FailureCode, RecordError
 from classer_core.records import Failure
 from pipelines.chunks import CHUNK_BYTES, CHUNK_ROWS, SourceChunk, record_json
-from pipelines.readers import Columns, Part, file_failure, is_damage
+from pipelines.damage import DamagedFileError, decoding
+from pipelines.readers import Columns, Part, file_failure
 from pipelines.readers.typing import fit_columns, infer_schema
 
 PART_BYTES = 64 << 20
@@ -52,25 +53,24 @@ class NdjsonReader:
         failures: list[Failure] = []
         size = count = 0
         try:
-            for offset, number, line in _lines(file, part):
-                count += 1
-                position = f"{name}@{offset}"
-                try:
-                    rows.append(parse_object(line))
-                    positions.append(position)
-                except RecordError as error:
-                    # Line numbers are known only where reading began at the file's start.
-                    place = f"line {number}" if part.start == 0 else f"the line at byte {offset}"
-                    failed = RecordError(error.code, f"{place} of {name} {error.message}")
-                    original = record_json({"line": (line or b"")[:READ_BYTES].decode(errors="backslashreplace")})
-                    failures.append(Failure.of(failed, position, "read", original))
-                size += len(line or b"")
-                if len(rows) + len(failures) >= CHUNK_ROWS or size >= CHUNK_BYTES:
-                    yield _chunk(rows, positions, columns, failures)
-                    rows, positions, failures, size = [], [], [], 0
-        except Exception as error:
-            if not is_damage(error):
-                raise
+            with decoding(file):
+                for offset, number, line in _lines(file, part):
+                    count += 1
+                    position = f"{name}@{offset}"
+                    try:
+                        rows.append(parse_object(line))
+                        positions.append(position)
+                    except RecordError as error:
+                        # Line numbers are known only where reading began at the file's start.
+                        place = f"line {number}" if part.start == 0 else f"the line at byte {offset}"
+                        failed = RecordError(error.code, f"{place} of {name} {error.message}")
+                        original = record_json({"line": (line or b"")[:READ_BYTES].decode(errors="backslashreplace")})
+                        failures.append(Failure.of(failed, position, "read", original))
+                    size += len(line or b"")
+                    if len(rows) + len(failures) >= CHUNK_ROWS or size >= CHUNK_BYTES:
+                        yield _chunk(rows, positions, columns, failures)
+                        rows, positions, failures, size = [], [], [], 0
+        except DamagedFileError as error:
             failures.append(file_failure(name, error, f" after {count} lines" if count else ""))
         if rows or failures:
             yield _chunk(rows, positions, columns, failures)

@@ -14,21 +14,18 @@ from collections.abc import Callable
 import pyarrow as pa
 
 from classer_core.cached import CachedEngine, Known
-from classer_core.contents import Attachment
-from classer_core.errors import FailureCode, RecordError
+from classer_core.errors import RecordError
 from classer_core.fetching import FetchRules
 from classer_core.hardware import available_cores
 from classer_core.records import Failure, Record
 from pipelines.chunks import record_json
-from pipelines.fetch import OUR_TROUBLE, read_files, shared_fetcher
+from pipelines.fetch import read_files, shared_fetcher
 from pipelines.streaming.parsing import Entry, pack
 
 # Most of them wait for other machines; how many open documents at once is another matter.
 THREADS = 32
 # Texts that would keep a chunk busy for about a second go the same way.
 LONG_TEXT_CHARS = 30_000
-# A file of the job's source is tried so often, with these waits.
-RETRY_S = (2.0, 10.0, 0.0)
 
 
 class Preparation:
@@ -108,24 +105,11 @@ class Preparation:
         attachments = list(record.attachments)
         if not attachments:
             return None
-        found = _read(attachments) if self._from_source else shared_fetcher(self._rules).fetch(attachments)
+        found = read_files(attachments) if self._from_source else shared_fetcher(self._rules).fetch(attachments)
         for item, error in zip(attachments, found, strict=True):
             if error is not None:
                 return RecordError(error.code, error.message, item.field)
         return None
-
-
-def _read(attachments: list[Attachment]) -> list[RecordError | None]:
-    """Files of the job's source. A storage in trouble is asked again; then it is a failure, and the stream goes on."""
-    for wait_s in RETRY_S:
-        try:
-            return read_files(attachments)
-        except Exception as error:  # whatever a storage library raises
-            if isinstance(error, MemoryError) or getattr(error, "errno", None) in OUR_TROUBLE:
-                raise
-            reason = f"can't be read: {type(error).__name__}: {str(error)[:300]}"
-        time.sleep(wait_s)
-    return [RecordError(FailureCode.FILE_UNREADABLE, f"{item.source!s} {reason}", "file") for item in attachments]
 
 
 def is_slow(entry: Entry) -> bool:

@@ -118,15 +118,26 @@ def check_free(folder: str) -> None:
         raise holder.refusal(folder)
 
 
-def check_held(folder: str, run: str) -> None:
-    """Stops a run that lost its folder, before it replaces the rows of the one that took it.
+def check_held(folder: str, run: str, is_leased: bool = False) -> None:
+    """Stop a run that lost its folder, before it replaces the rows of the one that took it.
+
+    Args:
+        folder: what is about to be changed.
+        run: the name of the run that changes it.
+        is_leased: whether the run has taken the folder: then it must still hold it. A folder that nobody holds was
+            taken by another run, which has ended since.
 
     Raises:
-        AnotherRunError: another run holds the folder.
+        AnotherRunError: another run holds the folder, or has held it in the meantime.
     """
     holder = Holder.read(join(folder, RUNNING))
     if holder is not None and holder.run != run:
         raise holder.refusal(folder)
+    if holder is None and is_leased:
+        raise AnotherRunError(
+            f"{redacted(folder)} is not held by this run ({run}) any more: another run took it over, and has ended. "
+            "What that one has written stays."
+        )
 
 
 def _take(folder: str, me: Holder) -> None:
@@ -138,6 +149,8 @@ def _take(folder: str, me: Holder) -> None:
         holder = Holder.read(path)
         if holder is None:
             continue
+        if holder.run == me.run:  # taken by an attempt whose answer was lost
+            return
         if holder.is_alive():
             raise holder.refusal(folder)
         if _take_over(folder, holder, me):

@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 
 from classer_core import storage
+from classer_core.source_file import open_reading
 from classer_core.storage import (
     join,
     list_folder,
     list_folders,
     list_prefix,
     move,
-    open_reading,
     open_writing,
     read_start,
     remove,

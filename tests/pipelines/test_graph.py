@@ -1,6 +1,7 @@
 """The whole graph: every record in ends as one result or one failure, with the right content."""
 
 import gzip
+import io
 import json
 from collections import Counter
 from collections.abc import Callable
@@ -12,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from classer_core import Engine, JobError, TooManyFailuresError
+from classer_core.errors import UnreadableFilesError
 from pipelines.job import parse_job
 from runners.local import RunSummary, run_job
 from tests.fakes import load
@@ -82,7 +84,7 @@ def test_every_record_ends_as_one_result_or_one_failure(tmp_path: Path) -> None:
     (tmp_path / "damaged.ndjson.gz").write_bytes(b"\x1f\x8b\x08 this is no gzip")
     expected_failures["file_unreadable"] = 1
 
-    summary = run(tmp_path, {"format": "ndjson", "path": ["*.ndjson", "*.gz"]})
+    summary = run(tmp_path, {"format": "ndjson", "path": ["*.ndjson", "*.gz"]}, max_unreadable_files=1)
 
     results, failures = rows(tmp_path), rows(tmp_path, "out-failures")
     assert [row["id"] for row in results] == sorted(good_ids)
@@ -189,14 +191,59 @@ def test_a_record_that_breaks_the_model_fails_alone(tmp_path: Path) -> None:
     assert json.loads(failure["record"])["text"] == "poison"
 
 
-def test_too_many_failures_are_an_error_after_all_rows_are_written(tmp_path: Path) -> None:
-    write_ndjson(tmp_path / "a.ndjson", [{"text": "billing"}, {"text": ""}, {"text": ""}])
+def test_too_many_failures_leave_the_last_output(tmp_path: Path) -> None:
+    write_ndjson(tmp_path / "a.ndjson", [{"text": "billing"}] * 4)
     source = {"format": "ndjson", "path": "a.ndjson"}
-    with pytest.raises(TooManyFailuresError, match=r"2 of 3 records failed \(66.7%\)"):
+    run(tmp_path, source, max_failure_ratio=0.5)
+    write_ndjson(tmp_path / "a.ndjson", [{"text": "billing"}, {"text": ""}, {"text": ""}])
+    with pytest.raises(
+        TooManyFailuresError, match=r"2 of 3 records failed \(66.7%\).*Nothing was published"
+    ) as stopped:
         run(tmp_path, source, max_failure_ratio=0.5)
-    assert len(rows(tmp_path)) == 1
-    assert len(rows(tmp_path, "out-failures")) == 2
+    assert not stopped.value.summary.is_published
+    assert (len(rows(tmp_path)), len(rows(tmp_path, "out-failures"))) == (4, 0)
+    kept = tmp_path / "out-failures" / "_temporary" / stopped.value.summary.run
+    assert [pq.read_table(path).num_rows for path in kept.iterdir()] == [2]
+    with pytest.raises(TooManyFailuresError, match=r"2 of 3 records failed \(66.7%\), .* is 50.0%\. See"):
+        run(tmp_path, source, max_failure_ratio=0.5, publish_anyway=True)
+    assert (len(rows(tmp_path)), len(rows(tmp_path, "out-failures"))) == (1, 2)
     assert run(tmp_path, source, max_failure_ratio=0.67).results == 1
+
+
+@pytest.mark.parametrize("damage", ["cut gzip", "cut parquet"])
+def test_unreadable_files_leave_the_last_output(tmp_path: Path, damage: str) -> None:
+    """Nine of ten files were cut short while they were copied; beside all their rows they are nine failures."""
+    parquet = damage == "cut parquet"
+    ending = "parquet" if parquet else "ndjson.gz"
+    texts = [{"id": f"{n}", "text": f"billing {n}"} for n in range(2_000)]
+
+    def content() -> bytes:
+        if not parquet:
+            return gzip.compress(b"".join(json.dumps(row).encode() + b"\n" for row in texts))
+        sink = io.BytesIO()
+        pq.write_table(pa.Table.from_pylist(texts), sink)
+        return sink.getvalue()
+
+    whole = content()
+    for number in range(10):
+        (tmp_path / f"{number}.{ending}").write_bytes(whole)
+    source = {"format": "parquet" if parquet else "ndjson", "path": f"*.{ending}"}
+    assert run(tmp_path, source).results == 20_000
+    for number in range(1, 10):
+        (tmp_path / f"{number}.{ending}").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(
+        UnreadableFilesError, match=r"9 of the source's files .* --set max_unreadable_files=9"
+    ) as stopped:
+        run(tmp_path, source)
+    assert stopped.value.summary.unreadable_files == 9
+    assert len(rows(tmp_path)) == 20_000
+    assert (tmp_path / "out" / "_temporary" / stopped.value.summary.run).is_dir()
+    with pytest.raises(UnreadableFilesError):
+        run(tmp_path, source, max_unreadable_files=8, publish_anyway=True)
+    assert len(rows(tmp_path)) == 20_000
+    summary = run(tmp_path, source, max_unreadable_files=9)
+    assert 2_000 <= summary.results == len(rows(tmp_path)) < 20_000
+    assert [row["code"] for row in rows(tmp_path, "out-failures")] == ["file_unreadable"] * 9
 
 
 @pytest.mark.parametrize(

@@ -19,10 +19,10 @@ from classer_core.classifiers import Classifier
 from classer_core.errors import AnotherRunError, FailureCode
 from classer_core.fetching.rules import MAX_BYTES
 from classer_core.saved import ClassifierStore
+from classer_core.source_file import open_reading
 from classer_core.storage import (
     list_folder,
     list_prefix,
-    open_reading,
     open_writing,
     read_start,
     write_new,

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from classer_core.storage import open_reading, write_whole
+from classer_core.source_file import open_reading
+from classer_core.storage import write_whole
 from tests.servers.object_stores import reachable
 from tests.servers.storage import GcsEmulator
 

@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 
 from classer_core.errors import JobError
-from classer_core.storage import forget_filesystems, write_whole
+from classer_core.filesystems import forget_filesystems
+from classer_core.storage import write_whole
 from pipelines.gold import read_gold
 from pipelines.job import parse_job
 from pipelines.sample import sample_records

@@ -21,8 +21,8 @@ from tests.fakes import load
 KEYS = [
     *("run", "job", "started", "finished", "seconds", "exit_code"),
     *("records", "results", "abstained", "cached", "duplicates", "current", "postponed"),
-    *("cache_errors", "failures", "tokens", "model_ms", "classifiers"),
-    *("output", "failures_output", "problems"),
+    *("cache_errors", "unreadable_files", "failures", "tokens", "model_ms", "classifiers"),
+    *("published", "output", "failures_output", "problems"),
 ]
 
 

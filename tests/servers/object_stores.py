@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from classer_core.storage import forget_filesystems
+from classer_core.filesystems import forget_filesystems
 from tests.servers.storage import StorageServer
 
 

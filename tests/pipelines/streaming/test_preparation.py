@@ -9,8 +9,9 @@ import pytest
 
 from classer_core import Classifier
 from classer_core.contents import Attachment
+from classer_core.errors import StorageError
 from classer_core.fetching import FetchRules
-from classer_core.records import Failure, Record
+from classer_core.records import Record
 from pipelines.streaming import preparation
 from pipelines.streaming.parsing import Entry
 from pipelines.streaming.preparation import Preparation
@@ -45,28 +46,16 @@ class Storage:
         return [None] * len(attachments)
 
 
-@pytest.fixture(autouse=True)
-def no_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(preparation, "RETRY_S", (0.0, 0.0, 0.0))
-
-
 def use(storage: Storage, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     monkeypatch.setattr(preparation, "read_files", storage.read)
     return [Attachment("file", 1, "gs://bucket/a.pdf")]
 
 
-def test_a_storage_in_trouble_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    storage = Storage(TimeoutError("slow"), RuntimeError("503"))
-    assert prepared(use(storage, monkeypatch)).known is not None
-    assert storage.asked == 3
-
-
-def test_a_file_that_stays_out_of_reach_is_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
-    storage = Storage(*(OSError(errno.EIO, "503") for _ in range(9)))
-    found = prepared(use(storage, monkeypatch)).outcome
-    assert isinstance(found, Failure)
-    assert (found.id, found.stage, found.code, found.field) == ("r1", "fetch", "file_unreadable", "file")
-    assert "gs://bucket/a.pdf" in found.message and storage.asked == 3
+def test_a_storage_in_trouble_ends_the_stream(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has been retried by then; the message comes again when the stream goes on."""
+    storage = Storage(StorageError("gs://bucket/a.pdf can't be read: HttpError"))
+    with pytest.raises(StorageError, match="can't be read"):
+        prepared(use(storage, monkeypatch))
 
 
 def test_fast_records_go_first_and_the_end_goes_last(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import textwrap
 from pathlib import Path
+from typing import Any
 
 import apache_beam as beam
 import pyarrow as pa
@@ -14,8 +15,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from classer_core.errors import AnotherRunError
-from pipelines.writers.files import PublishFiles, WriteRows
+from classer_core.storage import join
+from pipelines.limits import PUBLISHES
+from pipelines.writers.files import WriteTemporaryFiles
 from pipelines.writers.lease import held
+from pipelines.writers.publish import PublishFiles, RowFolder
 from runners.options import LOCAL_RUNNER
 
 SCHEMA = pa.schema([("id", pa.string()), ("tags", pa.list_(pa.string()))])
@@ -27,7 +31,18 @@ def batch(*ids: str) -> pa.RecordBatch:
 
 def write(folder: Path, batches: list[pa.RecordBatch], run: str, format: str = "parquet") -> None:
     with beam.Pipeline(LOCAL_RUNNER) as pipeline:
-        _ = pipeline | beam.Create(batches) | WriteRows(str(folder), format, SCHEMA, run)
+        write_rows(pipeline | beam.Create(batches), str(folder), run, format)
+
+
+def write_rows(batches: Any, folder: str, run: str, format: str = "parquet") -> None:
+    """Write and publish one folder."""
+    written = batches | beam.ParDo(WriteTemporaryFiles(join(folder, "_temporary", run), format))
+    publish = beam.ParDo(publisher(folder, run, format), PUBLISHES, beam.pvalue.AsList(written))
+    _ = batches.pipeline | "Once" >> beam.Create([None]) | publish
+
+
+def publisher(folder: Path | str, run: str, format: str = "parquet", is_leased: bool = False) -> PublishFiles:
+    return PublishFiles([RowFolder(str(folder), format, SCHEMA)], run, is_leased)
 
 
 def names(folder: Path) -> list[str]:
@@ -70,17 +85,17 @@ def test_publishing_twice_is_publishing_once(tmp_path: Path) -> None:
     folder = tmp_path / "_temporary" / "run"
     folder.mkdir(parents=True)
     (folder / "abc").write_text("rows")
-    publish = PublishFiles(str(tmp_path), "parquet", SCHEMA, "run")
-    first = list(publish.process(None, [str(folder / "abc")]))
-    assert list(publish.process(None, [str(folder / "abc")])) == first
+    publish = publisher(tmp_path, "run")
+    first = list(publish.process(None, PUBLISHES, [str(folder / "abc")]))
+    assert list(publish.process(None, PUBLISHES, [str(folder / "abc")])) == first
     assert names(tmp_path) == ["_SUCCESS", *first]
     assert (tmp_path / first[0]).read_text() == "rows"
 
 
 def test_a_rename_that_fails_fails_the_job(tmp_path: Path) -> None:
-    publish = PublishFiles(str(tmp_path), "parquet", SCHEMA, "run")
+    publish = publisher(tmp_path, "run")
     with pytest.raises(OSError):
-        list(publish.process(None, [str(tmp_path / "_temporary" / "gone")]))
+        list(publish.process(None, PUBLISHES, [str(tmp_path / "_temporary" / "gone")]))
     assert not (tmp_path / "_SUCCESS").exists()
 
 
@@ -91,8 +106,7 @@ def test_a_killed_job_leaves_the_last_output_whole(tmp_path: Path) -> None:
         import os, signal
         import apache_beam as beam
         from pathlib import Path
-        from pipelines.writers.files import WriteRows
-        from tests.pipelines.writers.test_files import LOCAL_RUNNER, SCHEMA, batch
+        from tests.pipelines.writers.test_files import LOCAL_RUNNER, batch, write_rows
 
         def rows(number):
             if number == 50:
@@ -100,7 +114,7 @@ def test_a_killed_job_leaves_the_last_output_whole(tmp_path: Path) -> None:
             return batch(f"new {number}")
 
         with beam.Pipeline(LOCAL_RUNNER) as pipeline:
-            pipeline | beam.Create(range(100)) | beam.Map(rows) | WriteRows(FOLDER, "parquet", SCHEMA, "killed")
+            write_rows(pipeline | beam.Create(range(100)) | beam.Map(rows), FOLDER, "killed")
     """
     code = textwrap.dedent(script).replace("FOLDER", repr(str(tmp_path)))
     done = subprocess.run([sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": "."}, capture_output=True)

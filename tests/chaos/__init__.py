@@ -1,0 +1,1 @@
+"""Chaos: storage that fails at any moment, and processes that are killed at any moment."""
