@@ -65,11 +65,11 @@ class GuardedCache:
         with self._changed:
             self._changed.wait_for(lambda: not self._writing)
 
-    def report_damaged(self, count: int) -> None:
-        """Counts entries that came back as something else than what was kept."""
+    def report_wrong(self, count: int) -> None:
+        """Count entries that are damaged, or are not answers that this classifier can give."""
         with self._changed:
             self._errors += count
-        log.warning("cache %s: %d damaged entries, classified anew", self._cache, count)
+        log.warning("cache %s: %d entries are damaged or forged: classified anew and overwritten", self._cache, count)
 
     def take_errors(self) -> int:
         """Errors since this was last asked."""
