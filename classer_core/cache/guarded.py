@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterable, Mapping
 
 from classer_core.cache import Cache
+from classer_core.errors import without_users
 
 log = logging.getLogger(__name__)
 
@@ -107,6 +108,6 @@ class GuardedCache:
             "cache %s: %s: %s. Records are classified without it; it is tried again in %.0f s",
             self._cache,
             type(error).__name__,
-            str(error)[:200],
+            without_users(str(error)[:200]),
             self._pause_s,
         )

@@ -11,6 +11,7 @@ from apache_beam.io import fileio
 from apache_beam.transforms.window import TimestampedValue
 from apache_beam.utils.timestamp import Timestamp
 
+from classer_core.environment import is_reference
 from classer_core.errors import JobError, Problem
 from pipelines.chunks import Chunk
 from pipelines.job import Job
@@ -69,7 +70,10 @@ class ReadMessages(beam.PTransform[Any, Any]):
 
 def _plain(source: KafkaSource) -> dict[str, str]:
     """Options without secrets: those would be in the graph, for everybody to see who may see the job."""
-    if secret := [name for name, value in source.options.items() if str(value).startswith("env:")]:
+    if is_reference(source.bootstrap_servers):
+        remedy = "Write the servers into the job; KafkaIO gets them with the graph."
+        raise JobError([Problem("source.bootstrap_servers", "", "can't be kept out of a job's graph", remedy)])
+    if secret := [name for name, value in source.options.items() if is_reference(value)]:
         remedy = "Let KafkaIO's workers know it: a Google-managed cluster takes the job's service account."
         raise JobError([Problem(f"source.options.{secret[0]}", "", "can't be kept out of a job's graph", remedy)])
     return {name: str(value) for name, value in source.options.items()}
