@@ -23,11 +23,12 @@ from pathlib import Path
 import pyarrow.parquet as pq
 
 from tests.pipelines.streaming.reading import until
-from tests.runners.stream_job import END_S, LABELS, StreamJob, kafka_source
+from tests.runners.stream_job import LABELS, StreamJob, kafka_source
 from tests.servers.kafka import KafkaBroker
 
 EACH, PER_SECOND, PARTITIONS = 400, 200.0, 3
 STARTING_S, PUBLISHING_S = 6.0, 2.5
+FIRST_ROWS_S = 600  # a machine may be busy
 BROKEN_EVERY = 50
 
 
@@ -62,15 +63,16 @@ def kill_and_continue(kafka: KafkaBroker, folder: Path, kills: int, seed: int) -
             if chance.random() < 0.3:
                 time.sleep(chance.uniform(0, STARTING_S))
             else:
-                until(
-                    lambda before=before, process=process: len(_files(job)) > before or process.poll() is not None,
-                    END_S,
-                )
+                rows = lambda before=before: len(_files(job)) > before  # noqa: E731
+                until(lambda rows=rows, process=process: rows() or process.poll() is not None, FIRST_ROWS_S)
                 time.sleep(chance.uniform(0, PUBLISHING_S))
-            assert process.poll() is None, "the job has ended by itself"
+            if process.poll() is not None:
+                assert process.stdout is not None
+                raise RuntimeError(f"the job has ended by itself: {process.stdout.read()[-3_000:]}")
             process.kill()
             process.wait()
             before_rows += len(_files(job)) == before
+        print(f"kill {kill + 1} of {kills}: {len(_files(job))} files", file=sys.stderr)
         publisher.join()
     StreamJob(folder, kafka_source(kafka, topic, stop_when_idle=3)).finish()
     expected = {_id(number) for number in range(kills * EACH)}

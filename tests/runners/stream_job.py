@@ -15,7 +15,7 @@ import yaml
 from tests.servers.kafka import KafkaBroker
 
 LABELS = ["billing", "sales"]
-END_S = 120
+END_S = 300
 
 
 class StreamJob:
