@@ -4,8 +4,7 @@ import pickle
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -99,26 +98,6 @@ def test_a_header_may_hold_the_event_time(publish: Any, opened: Open, settings: 
     found = [message.published_at for message in take(opened(settings=timed), 3)]
     assert found[:2] == [datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)] * 2
     assert found[2].year == datetime.now(UTC).year
-
-
-def test_a_message_of_2999_has_the_time_of_its_arrival(
-    kafka: KafkaBroker, opened: Open, settings: KafkaQueueSettings
-) -> None:
-    """Whether a header says so, or the producer, which sets Kafka's own time of a message."""
-    from confluent_kafka import Producer
-
-    before, ahead = datetime.now(UTC), datetime(2999, 1, 1, tzinfo=UTC)
-    lenient = {"message.timestamp.after.max.ms": str(2**63 - 1)}  # brokers before 3.6, and those that are told to
-    topic = kafka.create_topic(f"lenient-{uuid.uuid4().hex}", **lenient)
-    producer = Producer({"bootstrap.servers": kafka.bootstrap_servers})
-    producer.produce(topic, b"header", headers={"at": ahead.isoformat().encode()})
-    producer.produce(topic, b"producer", timestamp=int(ahead.timestamp() * 1_000))
-    assert producer.flush(30) == 0
-    timed = replace(settings, topic=topic, group="timed", timestamp_attribute="at")
-    for message in take(opened(settings=timed), 2):
-        assert before - timedelta(seconds=1) <= message.published_at <= datetime.now(UTC)
-    allowed = replace(timed, group="allowed", max_future_s=1e11)
-    assert {message.published_at for message in take(opened(settings=allowed), 2)} == {ahead}
 
 
 def test_hostile_messages_are_messages(publish: Any, opened: Open) -> None:
