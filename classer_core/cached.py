@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import lru_cache
@@ -14,6 +14,7 @@ from classer_core.cache.entries import from_entry, to_entry
 from classer_core.cache.guarded import GuardedCache
 from classer_core.cache.memory import MemoryCache
 from classer_core.engine import Engine, load_engine, outcome_of
+from classer_core.kept import is_answer_to
 from classer_core.records import Answer, Failure, Outcome, Record
 
 Answers = dict[bytes, Answer | Failure]
@@ -81,9 +82,10 @@ class CachedEngine:
             for position, (record, print_) in enumerate(zip(records, prints, strict=True))
             if not record.cache and not _was_read(record, known.get(print_))
         ]
-        answers, mine, theirs = self._claim(first)
+        by_print = {print_: records[position] for print_, position in first.items()}
+        answers, mine, theirs = self._claim(by_print)
         try:
-            answers.update(self._look_up(mine))
+            answers.update(self._look_up(mine, by_print))
             missed = [first[print_] for print_ in mine if print_ not in answers]
             share_ms = (time.perf_counter() - start) * 1000 / max(len(records), 1)
             read = dict(zip(missed + fresh, self.engine.answer([records[n] for n in missed + fresh]), strict=True))
@@ -92,7 +94,7 @@ class CachedEngine:
         except BaseException as error:
             self._give_up(mine, error)
             raise
-        answers.update(self._wait(theirs, {print_: records[first[print_]] for print_ in theirs}))
+        answers.update(self._wait(theirs, by_print))
         founds = []
         for position, (record, print_) in enumerate(zip(records, prints, strict=True)):
             before_ms = record.fetch_ms + share_ms
@@ -120,13 +122,13 @@ class CachedEngine:
         if self._cache is not None:
             self._cache.close()
 
-    def _claim(self, prints: Collection[bytes]) -> tuple[Answers, list[bytes], dict[bytes, Future[Answers]]]:
-        """What memory has, what this call will find out, and what other threads are finding out."""
+    def _claim(self, records: Mapping[bytes, Record]) -> tuple[Answers, list[bytes], dict[bytes, Future[Answers]]]:
+        """Return what memory has, what this call will find out, and what other threads are finding out."""
         future: Future[Answers] = Future()
         mine, theirs = [], {}
         with self._lock:
-            answers = self._decoded(self._memory.get(prints))
-            for print_ in prints:
+            answers = self._decoded(self._memory.get(records), records)
+            for print_ in records:
                 if print_ in answers:
                     continue
                 if print_ in self._pending:
@@ -136,19 +138,24 @@ class CachedEngine:
                     mine.append(print_)
         return answers, mine, theirs
 
-    def _look_up(self, prints: list[bytes]) -> Answers:
+    def _look_up(self, prints: list[bytes], records: Mapping[bytes, Record]) -> Answers:
+        """Return the answers that the cache has; entries that are not answers to these records are counted."""
         if self._cache is None or not prints:
             return {}
         entries = self._cache.get(prints)
-        answers = self._decoded(entries)
+        answers = self._decoded(entries, records)
         if len(answers) < len(entries):
-            self._cache.report_damaged(len(entries) - len(answers))
+            self._cache.report_wrong(len(entries) - len(answers))
         self._memory.put({print_: entries[print_] for print_ in answers})
         return answers
 
-    def _decoded(self, entries: Mapping[bytes, bytes]) -> Answers:
+    def _decoded(self, entries: Mapping[bytes, bytes], records: Mapping[bytes, Record]) -> Answers:
         decoded = {print_: from_entry(print_, entry) for print_, entry in entries.items()}
-        return {print_: answer for print_, answer in decoded.items() if answer is not None}
+        return {
+            print_: answer
+            for print_, answer in decoded.items()
+            if answer is not None and is_answer_to(answer, records[print_])
+        }
 
     def _keep(self, read: Answers, mine: list[bytes], answers: Answers) -> None:
         """Answers that were just made, for this process, then for threads that wait, then for later."""

@@ -14,6 +14,7 @@ Anything else (disk full, out of memory, a sink that is down) propagates, so tha
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -71,18 +72,34 @@ class FailureCode(StrEnum):
     ROW_REFUSED = "row_refused"
 
 
+# What stands in front of the host of a URL.
+_USER = re.compile(r"(?<=://)[^\s/?#'\"]*@")
+
+
+def without_users(text: str) -> str:
+    """Return a text whose URLs name neither user nor password."""
+    return _USER.sub("", text)
+
+
 class ClasserError(Exception):
     """Base of all errors raised on purpose."""
 
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing wrong with a job: where, the value found there, and what to do about it."""
+    """One thing wrong with a job: where, the value found there, and what to do about it.
+
+    URLs in it have no user and no password, whoever wrote it: problems are printed, and stand in summaries.
+    """
 
     place: str
     value: str
     message: str
     remedy: str
+
+    def __post_init__(self) -> None:
+        for name in ("value", "message", "remedy"):
+            object.__setattr__(self, name, without_users(getattr(self, name)))
 
     def __str__(self) -> str:
         shown = f" = {self.value}" if self.value else ""

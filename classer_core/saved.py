@@ -146,16 +146,16 @@ def to_yaml(classifier: Classifier) -> str:
 
 
 def from_yaml(text: str, place: str) -> Classifier:
-    """A file's text in, the classifier out.
+    """Return the classifier that a file's text describes.
 
     Raises:
-        RecordError: it is no classifier.
+        RecordError: it is not a classifier.
     """
     try:
         fields = yaml.safe_load(text)
         return Classifier.of(**fields)
-    except (yaml.YAMLError, TypeError, RecordError) as error:
-        raise _wrong(f"{place} is no saved classifier: {error}") from error
+    except (yaml.YAMLError, TypeError, ValueError, AttributeError, RecursionError, RecordError) as error:
+        raise _wrong(f"{place} is not a saved classifier: {error}") from error
 
 
 @lru_cache(maxsize=1_024)

@@ -18,7 +18,7 @@ from pipelines.chunks import CHUNK_ROWS, Chunk
 from pipelines.classify import NAMESPACE
 from pipelines.fetch import ATTACHMENTS_AT_ONCE
 from pipelines.job import Job
-from pipelines.known import last_answers
+from pipelines.known import last_answers, possible_answers
 
 # Fingerprints that a bundle remembers having sent: what occurs a million times is sent once per bundle.
 SENT_REMEMBERED = 200_000
@@ -89,7 +89,7 @@ class PickDistinct(beam.DoFn):
                 new.setdefault(print_, record)
         wanted = new.keys() - self._sent
         if self._last is not None:
-            wanted -= self._last.get(wanted).keys()
+            wanted -= possible_answers(self._last.get(wanted), new).keys()
         if len(self._sent) > SENT_REMEMBERED:
             self._sent = set()
         self._sent |= new.keys()

@@ -10,7 +10,7 @@ import pickle
 import shutil
 import tempfile
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -24,7 +24,8 @@ from apache_beam.metrics import Metrics
 
 from classer_core.cache.sqlite import SqliteCache
 from classer_core.cached import CachedEngine, Known
-from classer_core.records import Answer, LabelConfidence
+from classer_core.kept import is_answer_to
+from classer_core.records import Answer, LabelConfidence, Record
 from pipelines.chunks import Chunk
 from pipelines.classify import NAMESPACE
 from pipelines.damage import DamagedFileError, decoding
@@ -70,9 +71,11 @@ class JoinAnswers(beam.DoFn):
         if self._key and self._last is not None:
             chunk, in_order = self._without_current(chunk, in_order, self._last)
         prints = set(in_order)
-        for table in (self._last, self._distinct):
-            if table is not None:
-                chunk.known = {**chunk.known, **table.get(prints)}
+        if self._last is not None:
+            records = dict(zip(in_order, chunk.records, strict=True))
+            chunk.known = {**chunk.known, **possible_answers(self._last.get(prints), records)}
+        if self._distinct is not None:
+            chunk.known = {**chunk.known, **self._distinct.get(prints)}
         yield chunk
 
     def _without_current(self, chunk: Chunk, prints: list[bytes], last: KnownTable) -> tuple[Chunk, list[bytes]]:
@@ -115,6 +118,20 @@ def shared_table(name: str, rows: Callable[[], Iterable[tuple[bytes, bytes]]]) -
     return _tables.get(name, lambda: KnownTable(rows()))
 
 
+def possible_answers(known: Mapping[bytes, Known], records: Mapping[bytes, Record]) -> dict[bytes, Known]:
+    """Return what may be an answer to the record of its fingerprint: rows of an output can be edited by anybody."""
+    found = {
+        print_: item
+        for print_, item in known.items()
+        if isinstance(item.answer, Answer) and is_answer_to(item.answer, records[print_])
+    }
+    if len(found) < len(known):
+        log.warning(
+            "%d rows of the last output are not answers to their records: classified anew", len(known) - len(found)
+        )
+    return found
+
+
 def last_answers(job: Job, run: str) -> KnownTable | None:
     """The answers in the last output of an `only: stale` job; None for other jobs.
 
@@ -138,9 +155,8 @@ def _rows_of_table(job: Job) -> Iterator[tuple[bytes, bytes]]:
 
     key = merge_key(job)
     for row in rows_of(job.output, list(dict.fromkeys([*ANSWER_COLUMNS, "abstained", "fingerprint", *key]))):
-        if row["fingerprint"] is None:
+        if (print_ := _fingerprint(row)) is None:
             continue
-        print_ = bytes.fromhex(row["fingerprint"])
         if key and is_settled(row, job):
             yield current_key([row[name] for name in key], print_), pickle.dumps(None)
         if (answer := _answer(row)) is not None:
@@ -151,8 +167,8 @@ def _rows_of(folder: str) -> Iterator[tuple[bytes, bytes]]:
     for path in output_files(folder):
         try:
             for row in _rows_in(path):
-                if (print_ := row.get("fingerprint")) and (answer := _answer(row)) is not None:
-                    yield bytes.fromhex(print_), pickle.dumps(Known(answer))
+                if (print_ := _fingerprint(row)) is not None and (answer := _answer(row)) is not None:
+                    yield print_, pickle.dumps(Known(answer))
         except (DamagedFileError, ValueError, KeyError) as error:
             log.warning("%s: can't be read, its records are classified anew: %s", path, str(error)[:200])
 
@@ -169,11 +185,25 @@ def _rows_in(path: str) -> Iterator[dict[str, Any]]:
                 yield orjson.loads(line)
 
 
-def _answer(row: dict[str, Any]) -> Answer | None:
-    """A row's answer as the models gave it; None if it has none, or another one was put in its place."""
-    if row.get("abstained") or (row["label"] is None and row["labels"] is None):
+def _fingerprint(row: Any) -> bytes | None:
+    """Return a row's fingerprint; None if it has none, or what stands there is not one."""
+    try:
+        return bytes.fromhex(row["fingerprint"]) or None
+    except (KeyError, TypeError, ValueError):
         return None
-    fields = {name: row[name] for name in ANSWER_COLUMNS}
-    if row["labels"] is not None:
-        fields["labels"] = [LabelConfidence(item["label"], item["confidence"]) for item in row["labels"]]
+
+
+def _answer(row: dict[str, Any]) -> Answer | None:
+    """Return a row's answer as the models gave it; None if it has none, or another one was put in its place.
+
+    Its values may be of any type: see `possible_answers`.
+    """
+    try:
+        if row.get("abstained") or (row["label"] is None and row["labels"] is None):
+            return None
+        fields = {name: row[name] for name in ANSWER_COLUMNS}
+        if row["labels"] is not None:
+            fields["labels"] = [LabelConfidence(item["label"], item["confidence"]) for item in row["labels"]]
+    except (KeyError, TypeError):
+        return None
     return Answer(**fields)

@@ -22,6 +22,7 @@ from classer_core.abstaining import Abstention
 from classer_core.cache import NO_CACHE
 from classer_core.cached import load_cached_engine, with_cache
 from classer_core.engine import Engine
+from classer_core.environment import FROM_ENVIRONMENT, holds_password
 from classer_core.fetching import FetchRules
 from classer_core.records import REQUEST_FIELDS
 from classer_core.requests import RequestParser
@@ -106,7 +107,7 @@ class ClassifyRecords(beam.PTransform[Any, Any]):
         allow_paths: where paths in records may lead.
         allow_hosts: hosts that URLs in records may lead to whatever their address is; public ones they always may.
         allow_http: whether URLs may be without TLS.
-        cache: URL of a cache that workers and runs share (`redis://...`).
+        cache: URL of a cache that workers and runs share (`redis://...`), or `env:NAME`, a variable of theirs.
         threads: CPU threads of the model in each worker process (default: all cores).
         load: loads the engine, instead of one with these models.
 
@@ -151,6 +152,9 @@ class ClassifyRecords(beam.PTransform[Any, Any]):
         self._columns = dict(columns or {})
         if unknown := self._columns.keys() - set(REQUEST_FIELDS):
             raise ValueError(f"columns: {sorted(unknown)} are no request fields. Known: {', '.join(REQUEST_FIELDS)}.")
+        if holds_password(cache):
+            remedy = f"set a variable where workers run, and give cache='{FROM_ENVIRONMENT}NAME'"
+            raise ValueError(f"cache: holds a password, which would stand in the pipeline's graph: {remedy}")
         self._passthrough = passthrough
         self._rules = FetchRules(tuple(allow_paths), tuple(allow_hosts), allow_http, "")
         models = (model, visual_model, page_overflow)

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import apache_beam as beam
 import pyarrow as pa
 from apache_beam.portability.api import beam_runner_api_pb2
 
@@ -16,6 +15,7 @@ from pipelines.job import Job
 from pipelines.job.sections import FileSource
 from pipelines.read import source_columns
 from pipelines.readers import Columns
+from runners.beam_options import new_pipeline
 from runners.local import loader, readers_of, run_name
 from runners.options import launch_options
 
@@ -48,7 +48,7 @@ def dry_run(job: Job, folder: Path, runner: str, beam_args: Sequence[str] = ()) 
         args += [f"--{name}={value}" for name, value in NO_ACCOUNT.items() if f"--{name}" not in given]
         args += ["--dry_run=True", "--no_auth"]
     launch = launch_options(runner, args)
-    pipeline = beam.Pipeline(options=launch.options)
+    pipeline = new_pipeline(runner, launch.options)
     load, readers = loader(job, runner, launch.at_once), readers_of(runner, launch.options)
     build(pipeline, job, _columns(job), run_name(), str(folder), load, readers=readers)
     if runner == "dataflow":

@@ -12,16 +12,14 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
-import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from classer_core.cache import NO_CACHE, default_cache_url
 from classer_core.cached import CachedEngine, load_cached_engine, with_cache
-from classer_core.classifiers import shown
 from classer_core.engine import Engine
-from classer_core.errors import JobError, Problem, TooManyFailuresError, UnreadableFilesError
+from classer_core.errors import TooManyFailuresError, UnreadableFilesError
 from classer_core.fetching.rules import without_secrets
 from classer_core.hardware import available_cores
 from classer_core.storage import is_url, join
@@ -36,6 +34,7 @@ from pipelines.streaming.polling import join_all
 from pipelines.streaming.stopping import stopped_by_signals
 from pipelines.writers.lease import held
 from pipelines.writers.publish import settle
+from runners.beam_options import new_pipeline
 from runners.flink.ending import wait_for_stream
 from runners.launch_checks import check_budget, check_places, exclusive_folders, folders_of
 from runners.options import launch_options
@@ -80,11 +79,7 @@ def run_job(
             need_end(job)
         beam_args = ["--streaming", *beam_args]
     launch = launch_options(runner, beam_args)
-    try:
-        pipeline = beam.Pipeline(options=launch.options)
-    except ValueError as error:
-        message = str(error).rstrip(".")
-        raise JobError([Problem("--runner", shown(runner), message, "Without it a job runs here.")]) from error
+    pipeline = new_pipeline(runner, launch.options)
     run = run_name()
     check_budget(job, runner, launch.at_once)
     columns = source_columns(job)

@@ -1,4 +1,4 @@
-"""`--runner NAME` in, Beam's pipeline options out: what each runner needs, for what the user has not set."""
+"""Beam's pipeline options for a `--runner NAME`: what it needs, for what the user has not set."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 from classer_core.errors import JobError, Problem
 from classer_core.hardware import available_cores
+from runners.beam_options import given_options
 from runners.dataflow.options import dataflow
 from runners.flink.options import flink
 from runners.given import Completed, Given, missing
@@ -19,6 +20,8 @@ from runners.job_server import WORKER_POOL, job_server_jar
 
 # Beam's DirectRunner picks another runner by what it finds installed or online; a job should not.
 LOCAL_RUNNER = "FnApiRunner"
+# Others may know options that Beam's Python SDK does not.
+WITHOUT_JOB_SERVER = ("local", "prism")
 PRISM = "github.com/apache/beam/sdks/v2/go/cmd/prism@v2.77.0"
 
 
@@ -33,10 +36,10 @@ def launch_options(runner: str, beam_args: Sequence[str] = ()) -> Launch:
     """`local`, `flink`, `dataflow`, `prism`, `spark` or a Beam runner's own name in, with the user's own options.
 
     Raises:
-        JobError: what the runner needs is not there.
+        JobError: what the runner needs is not there, or an option is wrong.
     """
     beam_runner, complete = RUNNERS.get(runner, (runner, local))
-    given = PipelineOptions(list(beam_args)).get_all_options(drop_default=True, retain_unknown_options=True)
+    given = given_options(beam_args, strict=runner in WITHOUT_JOB_SERVER)
     defaults, at_once = complete(given)
     flags = [f"--{name}" if value is True else f"--{name}={value}" for name, value in defaults.items()]
     return Launch(PipelineOptions([f"--runner={beam_runner}", *flags, *beam_args]), at_once)

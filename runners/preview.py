@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from itertools import islice
 from typing import Any
 
@@ -9,33 +10,37 @@ import orjson
 import pyarrow.parquet as pq
 from rich.table import Column, Table
 
+from classer_core.storage import join
+from pipelines import shown
 from pipelines.job import Job
-from pipelines.job.sections import BigQueryOutput
-from pipelines.storage import open_file
+from pipelines.job.sections import BigQueryOutput, KafkaOutput, PubSubOutput
+from pipelines.storage import match_files, open_file
 from pipelines.writers.publish import output_files
 from runners.console import plain
 
 
 def preview(job: Job, count: int) -> Table:
-    """A finished job in, a table of its first `count` result rows out."""
+    """Return a table of the first `count` result rows of a finished job."""
     column = job.source.column_of("text") or ""
     table = Table("id", Column(column, no_wrap=True, max_width=48), "label", "confidence", box=None, pad_edge=False)
     for row in first_rows(job, count):
-        labels = [row["label"]] if not row["labels"] else [item["label"] for item in row["labels"]]
-        confidence = "" if row["confidence"] is None else f"{row['confidence']:.2f}"
+        labels = [item["label"] for item in row.get("labels") or ()] or [row.get("label")]
+        confidence = "" if row.get("confidence") is None else f"{row['confidence']:.2f}"
         text = " ".join(str(row.get(column, "")).split())
-        table.add_row(plain(row["id"]), plain(text), plain(", ".join(filter(None, labels))), confidence)
+        table.add_row(plain(str(row["id"])), plain(text), plain(", ".join(filter(None, labels))), confidence)
     return table
 
 
-def first_rows(job: Job, count: int) -> list[dict[str, Any]]:
-    """The first `count` rows of a job's output."""
+def first_rows(job: Job, count: int) -> Sequence[Mapping[str, Any]]:
+    """Return the first `count` rows of a job's output; of a topic, those that this process has sent."""
+    if isinstance(job.output, KafkaOutput | PubSubOutput):
+        return shown.first()[:count]
     if isinstance(job.output, BigQueryOutput):
         from pipelines.bigquery.current import first_rows as first_of_table
 
         return first_of_table(job.output, count)
     rows: list[dict[str, Any]] = []
-    for path in sorted(output_files(job.output.path)):
+    for path in written_files(job):
         if len(rows) >= count:
             break
         with open_file(path) as file:
@@ -46,3 +51,12 @@ def first_rows(job: Job, count: int) -> list[dict[str, Any]]:
             else:
                 rows += [orjson.loads(line) for line in islice(file, count - len(rows))]
     return rows
+
+
+def written_files(job: Job) -> list[str]:
+    """Return the files of a job's folder: of a stream, those of its newest hour."""
+    if not job.source.is_stream:
+        return sorted(output_files(job.output.path))
+    found = sorted(match_files([join(job.output.path, "date=*", "hour=*", "part-*")]))
+    newest = found[-1].rpartition("/")[0] if found else ""
+    return [path for path in found if path.rpartition("/")[0] == newest]

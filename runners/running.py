@@ -40,8 +40,10 @@ def finish(
     try:
         job = load()
         # Beam is imported for a job that is right: what is wrong with another one is said at once.
+        from pipelines import shown
         from runners.local import run_job
 
+        shown.begin(preview)
         summary = run_job(job, folder, runner, beam_args, err)
     except JobError as error:
         stop_wrong_job(error)
@@ -67,11 +69,23 @@ def finish(
 
 def _show(job: Job, summary: RunSummary, preview: int) -> None:
     if preview:
-        from runners.preview import preview as first_rows
-
-        out.print(first_rows(job, preview))
-        out.print()
+        _show_rows(job, preview)
     _show_summary(summary)
+
+
+def _show_rows(job: Job, count: int) -> None:
+    """Show some rows; a run that is finished does not fail because they can't be read."""
+    from runners.preview import preview
+
+    try:
+        table = preview(job, count)
+    except Exception as error:  # whatever a storage raises
+        err.print(f"No preview: the rows can't be read: {type(error).__name__}", style="yellow", markup=False)
+        return
+    out.print(table)
+    if not table.row_count:
+        out.print("No preview: this process has seen no rows.", markup=False)
+    out.print()
 
 
 def _show_summary(summary: RunSummary) -> None:

@@ -1,8 +1,9 @@
-"""Caches: fingerprints in, the answers found before out.
+"""Caches: the answers found before, by fingerprint.
 
     sqlite:///answers.sqlite    a file, shared by the processes of one machine
     redis://host:6379/0         a server (also rediss://, unix://), shared by a cluster
     none                        nothing outlives the process
+    env:NAME                    the URL that this variable of the environment holds
 
 `?ttl_days=30` sets after how many days an entry is forgotten; `&max_mb=1024`, of sqlite, how large the file may be (of
 redis that is the server's `maxmemory`). Entries hold labels and numbers, never a record's content.
@@ -19,6 +20,7 @@ from urllib.parse import parse_qsl, urlsplit, urlunsplit
 
 import platformdirs
 
+from classer_core.environment import from_environment
 from classer_core.fetching.rules import redacted
 
 NO_CACHE = "none"
@@ -57,12 +59,14 @@ class CacheUrl:
 
 
 def parse_cache_url(url: str) -> CacheUrl | None:
-    """A `cache:` URL in, its parts out; None for `none`.
+    """Return the parts of a `cache:` URL; None for `none`. `env:NAME` is the URL that the variable holds.
 
     Raises:
+        JobError: there is no such variable.
         ValueError: it is none of the forms that are known. The message does not repeat the URL, which may hold a
             password.
     """
+    url = from_environment(url, "cache")
     if url == NO_CACHE:
         return None
     parts = urlsplit(url)
@@ -95,9 +99,10 @@ def default_cache_url() -> str:
 
 
 def open_cache(url: str) -> Cache | None:
-    """A `cache:` URL in, the cache out, not connected yet; None for `none`.
+    """Return the cache of a `cache:` URL, not connected yet; None for `none`.
 
     Raises:
+        JobError: the URL is in a variable that is not there.
         ValueError: it is none of the forms that are known.
     """
     parsed = parse_cache_url(url)

@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterable, Mapping
 
 from classer_core.cache import Cache
+from classer_core.errors import without_users
 
 log = logging.getLogger(__name__)
 
@@ -65,11 +66,11 @@ class GuardedCache:
         with self._changed:
             self._changed.wait_for(lambda: not self._writing)
 
-    def report_damaged(self, count: int) -> None:
-        """Counts entries that came back as something else than what was kept."""
+    def report_wrong(self, count: int) -> None:
+        """Count entries that are damaged, or are not answers that this classifier can give."""
         with self._changed:
             self._errors += count
-        log.warning("cache %s: %d damaged entries, classified anew", self._cache, count)
+        log.warning("cache %s: %d entries are damaged or forged: classified anew and overwritten", self._cache, count)
 
     def take_errors(self) -> int:
         """Errors since this was last asked."""
@@ -107,6 +108,6 @@ class GuardedCache:
             "cache %s: %s: %s. Records are classified without it; it is tried again in %.0f s",
             self._cache,
             type(error).__name__,
-            str(error)[:200],
+            without_users(str(error)[:200]),
             self._pause_s,
         )

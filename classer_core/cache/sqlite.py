@@ -22,6 +22,8 @@ CREATE TABLE answers (number INTEGER PRIMARY KEY, key BLOB NOT NULL UNIQUE, stor
 """
 # How long a process waits for another one to finish writing.
 BUSY_TIMEOUT_S = 5.0
+# An entry that was stored later than this from now would never grow old.
+CLOCKS_DIFFER_S = 86_400
 # Rows of one statement, which SQLite runs without Python's lock; it takes at most 32,766 values.
 ROWS_TOGETHER = 1_000
 PAGE_CACHE_KIB = 32 << 10
@@ -66,13 +68,13 @@ class SqliteCache:
         """See `Cache.get`."""
         wanted = list(keys)
         found: dict[bytes, bytes] = {}
-        since = int(time.time()) - self._ttl_s
+        now = int(time.time())
         with self._reader as connection:
             for start in range(0, len(wanted), ROWS_TOGETHER):
                 part = wanted[start : start + ROWS_TOGETHER]
                 marks = ",".join("?" * len(part))
-                query = f"SELECT key, answer FROM answers WHERE key IN ({marks}) AND stored_at >= ?"
-                found.update(connection.execute(query, (*part, since)))
+                query = f"SELECT key, answer FROM answers WHERE key IN ({marks}) AND stored_at BETWEEN ? AND ?"
+                found.update(connection.execute(query, (*part, now - self._ttl_s, now + CLOCKS_DIFFER_S)))
         return found
 
     def put(self, entries: Mapping[bytes, bytes]) -> None:
@@ -92,11 +94,18 @@ class SqliteCache:
                 self._sweep(connection, now)
 
     def statistics(self) -> FileStatistics:
-        """What the file holds now."""
+        """Return what the file holds now.
+
+        Raises:
+            sqlite3.Error: it is damaged.
+        """
         with self._reader as connection:
             [(entries, oldest)] = connection.execute("SELECT count(*), min(stored_at) FROM answers")
             size = _used_bytes(connection)
-        return FileStatistics(entries, size, None if oldest is None else datetime.fromtimestamp(oldest, UTC))
+        try:
+            return FileStatistics(entries, size, None if oldest is None else datetime.fromtimestamp(oldest, UTC))
+        except (TypeError, ValueError, OverflowError, OSError) as error:
+            raise sqlite3.DatabaseError(f"its oldest entry has the time {str(oldest)[:40]!r}") from error
 
     def close(self) -> None:
         """Closes the file."""

@@ -7,9 +7,15 @@ looked at: what was written before that has long been acknowledged.
 from __future__ import annotations
 
 import hashlib
+import shutil
+import sqlite3
+import tempfile
 import threading
-from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+import time
+import weakref
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -20,11 +26,16 @@ from pipelines.bigquery.names import TableName, quoted
 from pipelines.classify import NAMESPACE
 from pipelines.shared import Shared
 
-KEPT = 300_000
+KEPT_S = 3_600
+ROWS_TOGETHER = 10_000
+# How often rows that are too old are forgotten.
+SWEEP_S = 60
 
 
 class RecentRows:
-    """The last rows of a table, known by some of their columns. Safe to be used by several threads.
+    """The rows of a table's last hour, known by some of their columns. Safe to be used by several threads.
+
+    They are on this machine's disk: an hour of a fast stream is more than fits in memory.
 
     Args:
         table: the table.
@@ -35,21 +46,32 @@ class RecentRows:
         self._table = table
         self._columns = list(columns)
         self._lock = threading.Lock()
-        self._digests: OrderedDict[bytes, None] = OrderedDict()
         self._sent: dict[str, list[bytes]] = {}
+        self._swept_at = 0.0
         self._duplicates = Metrics.counter(NAMESPACE, "duplicates")
+        scratch = tempfile.mkdtemp(prefix="classer-")
+        self._rows = sqlite3.connect(Path(scratch) / "rows", isolation_level=None, check_same_thread=False)
+        weakref.finalize(self, _remove, self._rows, scratch)
+        self._rows.execute("PRAGMA journal_mode = OFF")
+        self._rows.execute("PRAGMA synchronous = OFF")
+        self._rows.execute("CREATE TABLE rows (digest BLOB PRIMARY KEY, seen REAL NOT NULL) WITHOUT ROWID")
 
     def load(self, when: str) -> None:
-        """Reads the last hour of the table; `when` is its column of times."""
+        """Read the last hour of the table; `when` is its column of times."""
         client = rest_client(self._table.project)
-        rows = client.query(recent_sql(self._table, self._columns, when)).result()
-        self._add(_digest(tuple(row.values())) for row in rows)
+        found = client.query(recent_sql(self._table, self._columns, when)).result()
+        # They grow old from now on: the table's last hour may be long ago, and its messages come again now.
+        self._add(_digest(tuple(row.values())) for row in found)
 
     def new(self, batch: pa.RecordBatch) -> pa.RecordBatch:
-        """The rows of a batch that the table does not have; the others are counted."""
+        """Return the rows of a batch that the table does not have; the others are counted."""
         digests = self._digests_of(batch)
+        known: set[bytes] = set()
         with self._lock:
-            new = [row for row, digest in enumerate(digests) if digest not in self._digests]
+            for part in _parts(digests):
+                query = f"SELECT digest FROM rows WHERE digest IN ({','.join('?' * len(part))})"
+                known.update(row[0] for row in self._rows.execute(query, part))
+        new = [row for row, digest in enumerate(digests) if digest not in known]
         if len(new) == len(batch):
             return batch
         self._duplicates.inc(len(batch) - len(new))
@@ -70,10 +92,17 @@ class RecentRows:
         return [_digest(values) for values in zip(*columns, strict=True)]
 
     def _add(self, digests: Iterable[bytes]) -> None:
+        now = time.time()
         with self._lock:
-            self._digests.update(dict.fromkeys(digests))
-            while len(self._digests) > KEPT:
-                self._digests.popitem(last=False)
+            self._rows.execute("BEGIN")
+            try:
+                for part in _parts(digests):
+                    self._rows.executemany("REPLACE INTO rows VALUES (?, ?)", [(digest, now) for digest in part])
+            finally:  # of a table that can't be read to its end, what was read is known
+                self._rows.execute("COMMIT")
+            if now - self._swept_at > SWEEP_S:
+                self._rows.execute("DELETE FROM rows WHERE seen < ?", (now - KEPT_S,))
+                self._swept_at = now
 
 
 _shared: Shared[RecentRows] = Shared()
@@ -85,11 +114,21 @@ def recent_rows(table: TableName, columns: Sequence[str]) -> RecentRows:
 
 
 def recent_sql(table: TableName, columns: Sequence[str], when: str) -> str:
-    """The query for rows of a table's last hour, the newest last."""
+    """Return the query for the rows of a table's last hour."""
     names, time = ", ".join(map(quoted, columns)), quoted(when)
     newest = f"SELECT MAX({time}) FROM {table.sql}"
-    last = f"SELECT * FROM {table.sql} WHERE {time} >= TIMESTAMP_SUB(({newest}), INTERVAL 1 HOUR)"
-    return f"SELECT {names} FROM ({last} ORDER BY {time} DESC LIMIT {KEPT}) ORDER BY {time}"
+    return f"SELECT {names} FROM {table.sql} WHERE {time} >= TIMESTAMP_SUB(({newest}), INTERVAL {KEPT_S} SECOND)"
+
+
+def _parts(digests: Iterable[bytes]) -> Iterator[list[bytes]]:
+    left = iter(digests)
+    while part := list(islice(left, ROWS_TOGETHER)):
+        yield part
+
+
+def _remove(rows: sqlite3.Connection, scratch: str) -> None:
+    rows.close()
+    shutil.rmtree(scratch, ignore_errors=True)
 
 
 def _digest(values: tuple[Any, ...]) -> bytes:

@@ -6,6 +6,8 @@ import hashlib
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
+from classer_core.classifiers import shown
+from classer_core.errors import JobError, Problem
 from pipelines.bigquery.clients import rest_client
 from pipelines.bigquery.names import TableName, quoted
 from pipelines.job.sections import BigQuerySource
@@ -20,14 +22,25 @@ def label_of(source: BigQuerySource) -> str:
 
 
 def watermark_of(output: TableName, source: BigQuerySource, type_: str) -> Any:
-    """The newest watermark that the last finished run has seen; None without one."""
+    """Return the newest watermark that the last finished run has seen; None without one.
+
+    Raises:
+        JobError: the label is not one that a run has written.
+    """
     from google.api_core import exceptions
 
     try:
         text = rest_client(output.project).get_table(str(output)).labels.get(label_of(source))
     except exceptions.NotFound:
         return None
-    return None if text is None else from_label(text, type_)
+    if text is None:
+        return None
+    try:
+        return from_label(text, type_)
+    except (ValueError, OverflowError) as error:
+        place, message = f"label {label_of(source)} of {output}", f"is not a watermark of type {type_}"
+        remedy = "Delete the label: the next run reads the whole source, and merges it."
+        raise JobError([Problem(place, shown(text), message, remedy)]) from error
 
 
 def newest(source: BigQuerySource, since: Any, type_: str) -> Any:

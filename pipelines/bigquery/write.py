@@ -1,7 +1,8 @@
-"""WriteTable: batches of rows in, a table that has each of them once out.
+"""WriteTable: writes batches of rows to a table that has each of them once.
 
 Rows go to pending streams of the Storage Write API, one for each bundle, or to files for a load job. They become
 visible when all are there, all at once: a bundle that is tried again leaves a stream, or a file, that nobody names.
+The names are recorded before the streams are committed, so that steps that are done again commit the same ones.
 With `write: replace` and `merge` they go to a staging table first, and from there to the table in one statement.
 
 Unbounded: each bundle's stream is committed by itself, when the bundle ends and before its messages are acknowledged;
@@ -32,6 +33,7 @@ from pipelines.bigquery.jobs import run_once
 from pipelines.bigquery.merge import Merge
 from pipelines.bigquery.names import TableName
 from pipelines.bigquery.recent import RecentRows, recent_rows
+from pipelines.bigquery.recorded import RecordedStreams
 from pipelines.bigquery.refused import failures_of, shortened
 from pipelines.bigquery.schema import result_table_schema
 from pipelines.budget import give_back
@@ -71,6 +73,10 @@ class Target(NamedTuple):
     def row_schema(self) -> pa.Schema:
         """The columns that this run writes."""
         return result_table_schema(self.schema) if self.is_results else self.schema
+
+    def recorded(self) -> RecordedStreams:
+        """The streams whose rows this run commits."""
+        return RecordedStreams(self.table, self.staged, self.run)
 
     def recent(self) -> RecentRows:
         """What the table has got lately, by what tells records apart."""
@@ -120,7 +126,7 @@ class WriteTable(beam.PTransform[Any, Any]):
             written, refused = checked.rows | "WriteFiles" >> files, (checked[REFUSED],)
         else:
             recent = self._is_stream and not durable
-            appended = beam.ParDo(AppendRows(target, recent)).with_outputs(REFUSED, main="streams")
+            appended = beam.ParDo(AppendRows(target, self._is_stream, recent)).with_outputs(REFUSED, main="streams")
             sent = checked.rows | "AppendRows" >> appended
             written = sent.streams
             refused = checked[REFUSED], sent[REFUSED]
@@ -140,7 +146,8 @@ class CheckRows(beam.DoFn):
     def setup(self) -> None:
         """The table as it is: once per worker."""
         target = self._target
-        fields = rest_client(target.staged.project).get_table(str(target.staged)).schema
+        # A staging table has the same columns; it may be gone when the step is done again.
+        fields = rest_client(target.table.project).get_table(str(target.table)).schema
         key = target.output.key if target.output.write == "merge" else ()
         self._check = RowCheck(target.row_schema, fields, key)
 
@@ -165,12 +172,15 @@ class AppendRows(beam.DoFn):
 
     Args:
         target: where to.
+        is_stream: whether each bundle's stream is committed by itself.
         recent: whether rows are left out that the table has got lately.
     """
 
-    def __init__(self, target: Target, recent: bool = False) -> None:
+    def __init__(self, target: Target, is_stream: bool = False, recent: bool = False) -> None:
         self._target = target
+        self._is_stream = is_stream
         self._looks_back = recent
+        self._is_over = False
 
     def setup(self) -> None:
         """Once per worker, and again after a failure: other workers may have written what comes again."""
@@ -178,6 +188,8 @@ class AppendRows(beam.DoFn):
         if self._looks_back:
             self._recent = self._target.recent()
             self._recent.load("classified_at" if self._target.is_results else "attempted_at")
+        # Rows that are written after the run's streams are recorded are never committed, and their table may be gone.
+        self._is_over = not self._is_stream and self._target.recorded().are_there()
 
     def start_bundle(self) -> None:
         """No stream before there are rows."""
@@ -187,7 +199,7 @@ class AppendRows(beam.DoFn):
         """Appends to the bundle's stream."""
         if self._recent is not None:
             batch = self._recent.new(batch)
-        if not batch.num_rows:
+        if not batch.num_rows or self._is_over:
             return
         if self._stream is None:
             self._stream = AppendStream(self._target.staged, batch.schema)
@@ -221,7 +233,9 @@ class CommitStream(beam.DoFn):
 
 
 class CommitTable(beam.DoFn):
-    """All streams, or files, of a run become the table's rows, at once. Safe to be tried again.
+    """All streams, or files, of a run become the table's rows, at once.
+
+    Safe to be tried again, also with the streams or files of other bundles: the first ones are the run's.
 
     Args:
         target: where to.
@@ -242,6 +256,7 @@ class CommitTable(beam.DoFn):
             if output.method == "load":
                 load_files(target, written)
             else:
+                written = target.recorded().of(written)
                 commit(target.staged, written)
             if merge is not None and not written and output.write == "merge":
                 merge.drop()

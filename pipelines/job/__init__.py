@@ -12,13 +12,15 @@ from pydantic import BaseModel, Field, PrivateAttr, ValidationError, field_valid
 from classer_core.abstaining import Abstention
 from classer_core.cache import parse_cache_url
 from classer_core.classifiers import Classifier, shown
+from classer_core.environment import FROM_ENVIRONMENT, is_reference, is_set
 from classer_core.errors import JobError, Problem
-from classer_core.fetching.rules import FetchRules, redacted
+from classer_core.fetching.rules import FetchRules
 from classer_core.requests import CLASSIFIER_FIELDS, RequestParser
 from classer_core.saved import ClassifierStore, SavedClassifiers
 from classer_core.storage import is_url
 from classer_core.storage_errors import as_problem
 from pipelines.job.checks import problems_of
+from pipelines.job.secrets import override_key, secret_problems, shown_safely
 from pipelines.job.sections import (
     OUTPUTS,
     SOURCES,
@@ -34,6 +36,8 @@ from pipelines.job.sections import (
 )
 from pipelines.limits import Limits
 
+# What PyYAML raises: its own errors, and others for a value that looks like a date and is not one.
+YAML_ERRORS = (yaml.YAMLError, ValueError, TypeError, AttributeError, RecursionError)
 SECTIONS = {kind.__name__: kind for kind in (*SOURCES, *OUTPUTS)}
 
 
@@ -63,7 +67,7 @@ class Job(Section):
     min_confidence: Annotated[float, Field(ge=0, le=1, strict=False)] | None = None
     fallback_label: str | None = None
     priority: Literal["standard", "fast"] = "standard"
-    # A URL may hold a password: it is in no repr and no message.
+    # It is in no repr: what a job is made of without `parse_job` may be a URL with a password.
     cache: Annotated[bool | str, Field(repr=False)] = True
     dedup: Literal["worker", "global"] = "worker"
     only: Literal["all", "stale"] = "all"
@@ -86,7 +90,10 @@ class Job(Section):
     @field_validator("cache")
     @classmethod
     def _known_cache(cls, value: bool | str) -> bool | str:
-        if isinstance(value, str):
+        if value == FROM_ENVIRONMENT:
+            raise ValueError("env: names no variable")
+        # A variable may be known to the workers alone.
+        if isinstance(value, str) and (not is_reference(value) or is_set(value)):
             parse_cache_url(value)
         return value
 
@@ -189,10 +196,11 @@ def document_of(text: str, place: str, overrides: Sequence[str] = ()) -> dict[st
     """
     try:
         document = yaml.load(text, _UniqueKeys)
-    except yaml.YAMLError as error:
-        raise JobError([Problem(place, "", f"is not YAML: {error}", "Correct the line named above.")]) from error
+    except YAML_ERRORS as error:
+        message = f"is not YAML: {_reason(error)}"
+        raise JobError([Problem(place, "", message, "Correct the line named above.")]) from None
     if not isinstance(document, dict):
-        raise JobError([Problem(place, shown(document), "is not a mapping", "A job starts with `source:`.")])
+        raise JobError([Problem(place, "", "is not a mapping", "A job starts with `source:`.")])
     for override in overrides:
         _apply(document, override)
     return document
@@ -208,6 +216,8 @@ def parse_job(document: Mapping[str, Any], file: Path) -> Job:
         job = Job.model_validate(document)
     except ValidationError as error:
         raise JobError([_problem(item, file) for item in error.errors()]) from None  # it repeats values, secrets too
+    if problems := secret_problems(job, file):
+        raise JobError(problems)
     job = _with_absolute_paths(job, file.resolve().parent)
     with as_problem(f"{file}: classifiers", job.classifiers):
         job._saved = ClassifierStore(job.classifiers).list()
@@ -216,20 +226,29 @@ def parse_job(document: Mapping[str, Any], file: Path) -> Job:
     return job
 
 
+def _reason(error: Exception) -> str:
+    """Return what is wrong with a text and in which line, without the line itself: it may hold a password."""
+    mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
+    place = f", line {mark.line + 1}, column {mark.column + 1}" if mark is not None else ""
+    return f"{getattr(error, 'problem', None) or type(error).__name__}{place}"
+
+
 def _apply(document: dict[str, Any], override: str) -> None:
     key, separator, value = override.partition("=")
     if not separator or not key.strip():
-        problem = Problem("--set", shown(override), "is not dotted.key=value", "Example: --set output.path=out/rows")
+        message, remedy = "is not dotted.key=value", "Example: --set output.path=out/rows"
+        problem = Problem("--set", shown(override_key(override)), message, remedy)
         raise JobError([problem])
     *parents, last = key.strip().split(".")
     target: Any = document
     for parent in parents:
         target = target.setdefault(parent, {})
         if not isinstance(target, dict):
-            raise JobError([Problem("--set", shown(override), f"{parent} holds a value, not keys", "Set it whole.")])
+            message = f"{parent} holds a value, not keys"
+            raise JobError([Problem("--set", shown(f"{key}=…"), message, "Set it whole.")])
     try:
         target[last] = yaml.safe_load(value)
-    except yaml.YAMLError:
+    except YAML_ERRORS:
         message = "the value is not YAML"
         raise JobError([Problem("--set", shown(f"{key}=…"), message, "Quote it, as in a job file.")]) from None
 
@@ -244,16 +263,15 @@ def _problem(item: Any, file: Path) -> Problem:
     if item["type"] == UNKNOWN_FORMAT:
         item = {**item, "input": item["input"]["format"]}
         parts.append("format")
-    place = f"{file}: {'.'.join(parts) or '(top)'}"
+    key = ".".join(parts)
+    place, value = f"{file}: {key or '(top)'}", shown_safely(key, item["input"])
     if item["type"] == "extra_forbidden":
-        return Problem(place, shown(item["input"]), "is an unknown key", nearest(parts[-1], section.model_fields))
+        return Problem(place, value, "is an unknown key", nearest(parts[-1], section.model_fields))
     if item["type"] == "missing":
         return Problem(place, "", "is missing", f"Add `{parts[-1]}:`.")
     message = item["msg"].removeprefix("Value error, ")
     message = message[:1].lower() + message[1:]
-    value = item["input"]
-    shown_value = redacted(value) if isinstance(value, str) else shown(value)
-    return Problem(place, shown_value, message.rstrip("."), "Correct the value.")
+    return Problem(place, value, message.rstrip("."), "Correct the value.")
 
 
 def _with_absolute_paths(job: Job, folder: Path) -> Job:

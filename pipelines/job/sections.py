@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, Self, Union, get_args
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, field_validator, model_validator
 
 from classer_core.records import REQUEST_FIELDS
+from pipelines.queues.event_time import MAX_FUTURE_S
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)")
 UNKNOWN_FORMAT = "unknown_format"
@@ -85,6 +86,7 @@ class FileSource(Source):
     delimiter: Annotated[str, Field(min_length=1, max_length=1)] = ","  # of CSV
     watch: Seconds | None = None  # of documents: how often new files are looked for; the job is a stream then
     stop_when_idle: Seconds | None = None  # with watch, as in `StreamSource`
+    max_future: Seconds = MAX_FUTURE_S  # with watch, as in `StreamSource`
 
     @model_validator(mode="after")
     def _only_documents_are_watched(self) -> Self:
@@ -110,6 +112,7 @@ class StreamSource(Source):
     # For a drain that is scheduled; without it a stream goes on until it is stopped.
     stop_when_idle: Seconds | None = None
     timestamp_attribute: Name | None = None  # or header of Kafka: the event time, instead of the time of publishing
+    max_future: Seconds = MAX_FUTURE_S  # event times that are further ahead of the clock count as none
 
     @property
     def is_stream(self) -> bool:

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 
 from pipelines.chunks import printable
 from pipelines.queues import Message, Queue
+from pipelines.queues.event_time import EPOCH, MAX_FUTURE_S, not_ahead
 from pipelines.storage import display_name, match_files
 from pipelines.writers.published import PublishedIds, digest_of, shared_ids
 from pipelines.writers.streams import partition_of
@@ -27,12 +28,14 @@ class FolderQueueSettings:
         watch_s: how often new files are looked for.
         folder: ids are relative to it.
         outputs: folders of the job's rows, as `WriteStream` makes them; none where rows go elsewhere.
+        max_future_s: how far ahead of the clock a file may have been written.
     """
 
     patterns: tuple[str, ...]
     watch_s: float
     folder: str
     outputs: tuple[str, ...] = ()
+    max_future_s: float = MAX_FUTURE_S
     bundle_records: int = 10_000
 
     def check(self) -> None:
@@ -80,7 +83,8 @@ class FolderQueue:
             return []
         found, self._due = self._due[:limit], self._due[limit:]
         self._taken.update(found)
-        return [file_message(path, look, self._settings.folder) for path, look in found]
+        settings = self._settings
+        return [file_message(path, look, settings.folder, settings.max_future_s) for path, look in found]
 
     def acknowledge(self, receipts: Sequence[tuple[str, Look]]) -> None:
         """The published rows are what is remembered."""
@@ -132,16 +136,16 @@ class FolderQueue:
         by_partition: dict[str, dict[bytes, tuple[str, Look]]] = {}
         for path, look in files:
             id_ = digest_of(_id(path, self._settings.folder))
-            by_partition.setdefault(partition_of(_moment(look)), {})[id_] = path, look
+            by_partition.setdefault(partition_of(_moment(look, self._settings.max_future_s)), {})[id_] = path, look
         return dict(
             ids[id_] for partition, ids in by_partition.items() for id_ in self._published.known(partition, list(ids))
         )
 
 
-def file_message(path: str, look: Look, folder: str) -> Message:
-    """A file as a message, whose id is its path relative to a folder."""
+def file_message(path: str, look: Look, folder: str, max_future_s: float = MAX_FUTURE_S) -> Message:
+    """Return a file as a message, whose id is its path relative to a folder."""
     body = json.dumps({"file": path}).encode()  # escapes what of a name is not UTF-8; the parser makes it a failure
-    return Message(_id(path, folder), body, _moment(look), (path, look))
+    return Message(_id(path, folder), body, _moment(look, max_future_s), (path, look))
 
 
 def _id(path: str, folder: str) -> str:
@@ -149,5 +153,12 @@ def _id(path: str, folder: str) -> str:
     return printable(display_name(path, folder))
 
 
-def _moment(look: Look) -> datetime:
-    return datetime.fromtimestamp(look[1], UTC)
+def _moment(look: Look, max_future_s: float) -> datetime:
+    """Return when a file was written; 1970 if that is too far ahead, or not a time.
+
+    Not now: after a restart the answer is looked for in the hour of this time, which has to be the same one then.
+    """
+    try:
+        return not_ahead(datetime.fromtimestamp(look[1], UTC), max_future_s, EPOCH)
+    except (ValueError, OverflowError, OSError):
+        return EPOCH

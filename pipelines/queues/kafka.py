@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from classer_core.errors import JobError
 from pipelines.queues import Message, Queue
+from pipelines.queues.event_time import MAX_FUTURE_S
 from pipelines.queues.kafka_cluster import ANSWER_S, KafkaCluster, kafka_library
 from pipelines.queues.kafka_message import attributes_of, message_of
 from pipelines.queues.offsets import PartitionOffsets, Reached
@@ -37,6 +38,7 @@ Position = Mapping[int, Reached]
 class KafkaQueueSettings:
     """A topic, read in the name of a group. `timestamp_attribute` is the header that holds the event time.
 
+    Times that are more than `max_future_s` ahead count as none.
     `part` of `parts`: the share of partitions that is read, so that shares stay the same when partitions are added.
     """
 
@@ -44,6 +46,7 @@ class KafkaQueueSettings:
     topic: str
     group: str
     timestamp_attribute: str | None = None
+    max_future_s: float = MAX_FUTURE_S
     part: int = 0
     parts: int = 1
     bundle_records: int = 100_000
@@ -183,6 +186,7 @@ class KafkaQueue:
             attributes_of(message),
             milliseconds if known else -1,
             self._settings.timestamp_attribute,
+            self._settings.max_future_s,
         )
 
     def _own_partitions(self) -> list[int]:

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from classer_core.environment import from_environment, is_reference
 from classer_core.errors import JobError, Problem
 
 log = logging.getLogger(__name__)
 
 ANSWER_S = 10.0
-# Values of options that start so name a variable of the environment, so that job files hold no passwords.
-FROM_ENVIRONMENT = "env:"
 # What a job says elsewhere, or what would lose messages.
 NOT_OPTIONS = frozenset(
     {"bootstrap.servers", "group.id", "group.instance.id", "enable.auto.commit", "enable.auto.offset.store"}
@@ -23,7 +21,7 @@ NOT_OPTIONS = frozenset(
 
 @dataclass(frozen=True)
 class KafkaCluster:
-    """Where the servers are. `options` are librdkafka's; values `env:NAME` are read where a client is made."""
+    """Where the servers are. `options` are librdkafka's. Values `env:NAME` are read where a client is made."""
 
     bootstrap_servers: str
     options: Mapping[str, str | int | float | bool] = field(default_factory=dict, repr=False)
@@ -41,13 +39,14 @@ class KafkaCluster:
         """
         library = kafka_library()
         options = self._options()
-        settings = {**defaults, **options, "bootstrap.servers": self.bootstrap_servers, **own}
+        servers = from_environment(self.bootstrap_servers, "bootstrap_servers")
+        settings = {**defaults, **options, "bootstrap.servers": servers, **own}
         try:
             return getattr(library, kind)(settings, logger=log)
         except library.KafkaException as error:
             message = str(error.args[0].str()).rstrip(".")
             for name, value in options.items():
-                if str(self.options[name]).startswith(FROM_ENVIRONMENT):
+                if is_reference(self.options[name]) and value:
                     message = message.replace(value, "…")
             raise JobError([Problem("options", "", message, "Correct the options.")]) from None
 
@@ -99,12 +98,11 @@ class KafkaCluster:
             value = str(given).lower() if isinstance(given, bool) else str(given)
             if name in NOT_OPTIONS:
                 problems.append(Problem(f"options.{name}", value, "is what the job decides", "Leave it out."))
-            elif value.startswith(FROM_ENVIRONMENT) and value.removeprefix(FROM_ENVIRONMENT) not in os.environ:
-                message, remedy = "there is no such variable", "Set it where the job runs."
-                problems.append(Problem(f"options.{name}", value, message, remedy))
             else:
-                variable = value.removeprefix(FROM_ENVIRONMENT)
-                found[name] = os.environ[variable] if variable != value else value
+                try:
+                    found[name] = from_environment(value, f"options.{name}")
+                except JobError as error:
+                    problems += error.problems
         if problems:
             raise JobError(problems)
         return found

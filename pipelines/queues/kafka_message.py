@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from pipelines.queues import Message
-from pipelines.queues.event_time import event_time, time_of
+from pipelines.queues.event_time import MAX_FUTURE_S, event_time, time_of
 
 if TYPE_CHECKING:
     import confluent_kafka
@@ -19,8 +19,9 @@ def message_of(
     attributes: Mapping[str, str],
     milliseconds: int,
     timestamp_attribute: str | None,
+    max_future_s: float = MAX_FUTURE_S,
 ) -> Message:
-    """What a Kafka client gives, ours or Beam's, in, the same as one of our messages out.
+    """Return what a Kafka client gives, ours or Beam's, as one of our messages.
 
     Args:
         place: topic, partition and offset.
@@ -29,12 +30,13 @@ def message_of(
         attributes: its headers.
         milliseconds: since 1970; below 0 where the message has no time.
         timestamp_attribute: the header that holds the event time.
+        max_future_s: how far ahead of the clock a time may be.
     """
     topic, partition, offset = place
     return Message(
         id=f"{topic}/{partition}@{offset}",
         data=value or b"",
-        published_at=event_time(attributes, timestamp_attribute, time_of(milliseconds)),
+        published_at=event_time(attributes, timestamp_attribute, time_of(milliseconds), max_future_s),
         receipt=(partition, offset),
         key=None if key is None else text_of(key),
         attributes=attributes,

@@ -12,7 +12,7 @@ from datetime import UTC
 from typing import Any
 
 from pipelines.queues import Message, Queue
-from pipelines.queues.event_time import event_time
+from pipelines.queues.event_time import MAX_FUTURE_S, event_time
 from pipelines.queues.pubsub_client import ANSWER_S, client, job_error
 
 log = logging.getLogger(__name__)
@@ -34,6 +34,7 @@ class PubSubQueueSettings:
 
     subscription: str
     timestamp_attribute: str | None = None
+    max_future_s: float = MAX_FUTURE_S
     bundle_records: int = OUT_MESSAGES // 2  # the other half is on its way or waits
 
     def check(self) -> None:
@@ -131,7 +132,8 @@ class PubSubQueue:
 
     def _message(self, message: Any) -> Message:
         self._out[message.ack_id] = message
-        return message_of(message, self._settings.timestamp_attribute, message.ack_id)
+        settings = self._settings
+        return message_of(message, settings.timestamp_attribute, message.ack_id, settings.max_future_s)
 
     def _raise_if_ended(self) -> None:
         """What may pass is tried again by the client itself."""
@@ -140,13 +142,16 @@ class PubSubQueue:
             raise job_error("source.subscription", self._settings.subscription, error) from error
 
 
-def message_of(found: Any, timestamp_attribute: str | None, receipt: str | None = None) -> Message:
-    """A message of Google's client, or one of Beam's ReadFromPubSub, in, the same as ours out."""
+def message_of(
+    found: Any, timestamp_attribute: str | None, receipt: str | None = None, max_future_s: float = MAX_FUTURE_S
+) -> Message:
+    """Return a message of Google's client, or one of Beam's ReadFromPubSub, as one of ours."""
     attributes = dict(found.attributes or {})
+    published_at = found.publish_time.astimezone(UTC)
     return Message(
         id=found.message_id,
         data=found.data,
-        published_at=event_time(attributes, timestamp_attribute, found.publish_time.astimezone(UTC)),
+        published_at=event_time(attributes, timestamp_attribute, published_at, max_future_s),
         receipt=receipt,
         key=found.ordering_key or None,
         attributes=attributes,

@@ -14,17 +14,17 @@ def queue_settings(job: Job, folder: str) -> QueueSettings:
         from pipelines.queues.folder import FolderQueueSettings
 
         assert source.watch is not None
-        return FolderQueueSettings(source.path, source.watch, folder, output_folders(job))
+        return FolderQueueSettings(source.path, source.watch, folder, output_folders(job), source.max_future)
     if isinstance(source, PubSubSource):
         from pipelines.queues.pubsub import PubSubQueueSettings
 
-        return PubSubQueueSettings(source.subscription, source.timestamp_attribute)
+        return PubSubQueueSettings(source.subscription, source.timestamp_attribute, source.max_future)
     assert isinstance(source, KafkaSource)
     from pipelines.queues.kafka import KafkaQueueSettings
     from pipelines.queues.kafka_cluster import KafkaCluster
 
     cluster = KafkaCluster(source.bootstrap_servers, source.options)
-    return KafkaQueueSettings(cluster, source.topic, source.group, source.timestamp_attribute)
+    return KafkaQueueSettings(cluster, source.topic, source.group, source.timestamp_attribute, source.max_future)
 
 
 def output_folders(job: Job) -> tuple[str, ...]:

@@ -10,10 +10,12 @@ import threading
 import weakref
 from collections import OrderedDict
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 
 import orjson
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from classer_core.storage import join, list_folder
@@ -37,6 +39,8 @@ class PublishedIds:
     def __init__(self, folders: Sequence[str]) -> None:
         self._folders = folders
         self._lock = threading.Lock()
+        self._publishing = threading.Lock()
+        self._files: dict[str, set[str]] = {}  # of each partition, those whose ids are here
         self._partitions: OrderedDict[str, int] = OrderedDict()
         self._last_number = 0
         scratch = tempfile.mkdtemp(prefix="classer-")
@@ -47,7 +51,7 @@ class PublishedIds:
         self._table.execute("CREATE TABLE ids (partition INTEGER, id BLOB, PRIMARY KEY (partition, id)) WITHOUT ROWID")
 
     def known(self, partition: str, ids: Collection[bytes]) -> set[bytes]:
-        """Those of the ids (as `digest_of` them) that a partition holds."""
+        """Return those of the ids (as `digest_of` them) that a partition holds, as far as this process knows."""
         found: set[bytes] = set()
         with self._lock:
             number = self._number(partition)
@@ -56,25 +60,45 @@ class PublishedIds:
                 found.update(row[0] for row in self._table.execute(query, (number, *part)))
         return found
 
-    def add(self, partition: str, ids: Collection[bytes]) -> None:
-        """They have just been published."""
+    @contextmanager
+    def publishing(self) -> Iterator[None]:
+        """Keep other bundles of this process from publishing: the last look and the publishing are one step."""
+        with self._publishing:
+            yield
+
+    def refresh(self, partition: str) -> None:
+        """Read the files that other processes have published since the last look."""
+        with self._lock:
+            self._read_new(partition, self._number(partition))
+
+    def add(self, partition: str, ids: Collection[bytes], path: str) -> None:
+        """Remember the ids of a file that this process has just published."""
         with self._lock:
             self._insert(self._number(partition), ids)
+            self._files[partition].add(path)
 
     def _number(self, partition: str) -> int:
         number = self._partitions.get(partition)
         if number is None:
             self._last_number += 1
             number = self._last_number
-            for folder in self._folders:
-                for path in files_of(join(folder, partition)):
-                    self._insert(number, (digest_of(id_) for id_ in _ids_in(path)))
+            self._files[partition] = set()
+            self._read_new(partition, number)
             self._partitions[partition] = number
             while len(self._partitions) > PARTITIONS_KEPT:
-                _, oldest = self._partitions.popitem(last=False)
+                name, oldest = self._partitions.popitem(last=False)
+                del self._files[name]
                 self._table.execute("DELETE FROM ids WHERE partition = ?", (oldest,))
         self._partitions.move_to_end(partition)
         return number
+
+    def _read_new(self, partition: str, number: int) -> None:
+        read = self._files[partition]
+        for folder in self._folders:
+            for path in files_of(join(folder, partition)):
+                if path not in read:
+                    self._insert(number, map(digest_of, ids_in(path)))
+                    read.add(path)
 
     def _insert(self, number: int, ids: Iterable[bytes]) -> None:
         for part in _parts(ids):
@@ -105,14 +129,30 @@ def _remove(table: sqlite3.Connection, scratch: str) -> None:
     shutil.rmtree(scratch, ignore_errors=True)
 
 
-def _ids_in(path: str) -> Iterator[str]:
-    with open_file(path) as file:
-        if path.endswith(".parquet"):
-            for batch in pq.ParquetFile(file).iter_batches(columns=["id"]):
-                yield from batch.column("id").to_pylist()
-        else:
-            for line in file:
-                yield orjson.loads(line)["id"]
+def ids_in(path: str) -> list[str]:
+    """Return the ids of a published file.
+
+    Raises:
+        RuntimeError: it is not a file of a stream, or damaged: without its ids, rows would come twice.
+    """
+    try:
+        with open_file(path) as file:
+            if path.endswith(".parquet"):
+                ids = pq.read_table(file, columns=["id"]).column("id").to_pylist()
+            else:
+                ids = [orjson.loads(line)["id"] for line in file]
+    except (pa.ArrowInvalid, pa.ArrowKeyError, orjson.JSONDecodeError, KeyError, TypeError) as error:
+        raise _unreadable(path, str(error)) from error
+    if not all(isinstance(id_, str) for id_ in ids):
+        raise _unreadable(path, "it has rows without an id")
+    return ids
+
+
+def _unreadable(path: str, reason: str) -> RuntimeError:
+    reason = (reason.splitlines() or [""])[0][:200].rstrip(".")
+    return RuntimeError(
+        f"{path}: its ids can't be read: {reason}. Move it out of the output: rows with its ids may come again then."
+    )
 
 
 def _parts(ids: Iterable[bytes]) -> Iterator[list[bytes]]:

@@ -1,9 +1,12 @@
-"""WriteStream: Arrow batches of a stream in, whole files of a partitioned folder out; what is there already stays.
+"""WriteStream: writes the Arrow batches of a stream as whole files of a partitioned folder, next to those there are.
 
     <path>/date=2026-11-24/hour=10/part-<unique>.parquet       the hour is that of the records' event time, in UTC
 
 Files are written under `<path>/_temporary` and get their final names at the end of each bundle, before its messages are
 acknowledged. A process that is killed in between reads the same messages again, and drops what is published already.
+
+Bundles of one process publish one after the other, each after a last look at what is published: an id is there once,
+whoever reads it. Two processes that publish the same id at the same moment do not see each other.
 """
 
 from __future__ import annotations
@@ -16,9 +19,12 @@ from datetime import UTC, datetime
 from typing import Any
 
 import apache_beam as beam
+import orjson
 import pyarrow as pa
+import pyarrow.parquet as pq
 from apache_beam.metrics import Metrics
 
+from classer_core.source_file import open_reading
 from classer_core.storage import join, move, open_writing, remove, remove_folder
 from pipelines.classify import NAMESPACE
 from pipelines.storage import match_files
@@ -68,13 +74,14 @@ class WritePartitions(beam.DoFn):
         self._temporary = join(self._path, "_temporary", uuid.uuid4().hex)
         self._is_made = False
         self._open: OrderedDict[str, _File] = OrderedDict()
+        self._closed: list[_File] = []
 
     def start_bundle(self) -> None:
         """No file before there are rows; files of a bundle that failed go."""
-        for file in self._open.values():
+        for file in (*self._open.values(), *self._closed):
             file.abandon()
         self._open = OrderedDict()
-        self._closed: list[_File] = []
+        self._closed = []
         self._written: dict[str, set[bytes]] = {}
 
     def process(self, batch: pa.RecordBatch, timestamp: Any = beam.DoFn.TimestampParam) -> None:
@@ -91,21 +98,32 @@ class WritePartitions(beam.DoFn):
             file.ids.update(new.values())
 
     def finish_bundle(self) -> None:
-        """All files of the bundle appear."""
+        """Publish all files of the bundle, without the ids that another bundle has published meanwhile."""
         self._closed += list(self._open.values())
         self._open.clear()
         for file in self._closed:
             file.close()
-        for file in self._closed:
-            name = f"part-{uuid.uuid4().hex}.{self._format}"
-            move([(file.path, join(self._path, file.partition, name))])
-            self._ids.add(file.partition, file.ids)
+        with self._ids.publishing():
+            for file in self._closed:
+                self._publish(file)
         self._closed, self._written = [], {}
 
     def teardown(self) -> None:
         """Leaves no empty folder."""
         if self._is_made:
             remove_folder(self._temporary)
+
+    def _publish(self, file: _File) -> None:
+        self._ids.refresh(file.partition)
+        if known := self._ids.known(file.partition, file.ids):
+            self._duplicates.inc(len(known))
+            file.drop(known)
+        if not file.ids:
+            file.abandon()
+            return
+        path = join(self._path, file.partition, f"part-{uuid.uuid4().hex}.{self._format}")
+        move([(file.path, path)])
+        self._ids.add(file.partition, file.ids, path)
 
     def _new_rows(self, batch: pa.RecordBatch, partition: str) -> dict[int, bytes]:
         """Row -> digest of its id, of the rows that the partition does not have; they are the bundle's from now on."""
@@ -140,10 +158,10 @@ class _File:
 
     def __init__(self, partition: str, path: str, format: str, schema: pa.Schema) -> None:
         self.partition = partition
-        self.path = path
         self.ids: set[bytes] = set()
-        self._file = open_writing(path)
-        self.writer = row_writer(self._file, format, schema)
+        self._format = format
+        self._schema = schema
+        self._begin(path)
 
     def abandon(self) -> None:
         with contextlib.suppress(OSError):
@@ -154,6 +172,29 @@ class _File:
         if not self._file.closed:
             self.writer.close()
             self._file.close()
+
+    def drop(self, ids: set[bytes]) -> None:
+        """Write the closed file again without the rows of these ids."""
+        self.ids -= ids
+        if not self.ids:
+            return
+        before = self.path
+        self._begin(f"{before}-less")
+        with open_reading(before) as file:
+            if self._format == "parquet":
+                for rows in pq.ParquetFile(file).iter_batches():
+                    left = [row for row, id_ in enumerate(rows.column("id").to_pylist()) if digest_of(id_) not in ids]
+                    batch = pa.RecordBatch.from_arrays(rows.columns, schema=self._schema)
+                    self.writer.write(batch.take(pa.array(left, pa.int32())))
+            else:
+                self._file.writelines(line for line in file if digest_of(orjson.loads(line)["id"]) not in ids)
+        self.close()
+        remove([before])
+
+    def _begin(self, path: str) -> None:
+        self.path = path
+        self._file = open_writing(path)
+        self.writer = row_writer(self._file, self._format, self._schema)
 
 
 def partition_of(moment: datetime) -> str:

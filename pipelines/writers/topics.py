@@ -17,6 +17,7 @@ from apache_beam.utils.windowed_value import WindowedValue
 
 from classer_core.errors import FailureCode
 from classer_core.records import Failure, failures_to_arrow
+from pipelines import shown
 from pipelines.chunks import ClassifiedChunk, record_json
 from pipelines.classify import NAMESPACE
 from pipelines.queues.topics import OutgoingMessage, Refused, TopicSettings
@@ -72,8 +73,10 @@ class PublishChunks(beam.DoFn):
 
     def process(self, chunk: ClassifiedChunk, timestamp: Any = beam.DoFn.TimestampParam) -> Iterable[pa.RecordBatch]:
         """Sends the results."""
-        for message in messages_of(chunk.results, timestamp, self._from_messages):
+        rows = chunk.results.to_pylist()
+        for message in messages_of(rows, timestamp, self._from_messages):
             self._topic.send(message)
+        shown.keep(rows)
         yield chunk.failures
 
     def finish_bundle(self) -> Iterable[WindowedValue]:
@@ -100,7 +103,7 @@ class PublishFailureRows(beam.DoFn):
 
     def process(self, batch: pa.RecordBatch) -> None:
         """Sends the rows."""
-        for message in messages_of(batch, None, from_messages=False):
+        for message in messages_of(batch.to_pylist(), None, from_messages=False):
             self._topic.send(message)
 
     def finish_bundle(self) -> None:
@@ -119,9 +122,9 @@ class PublishFailureRows(beam.DoFn):
         self._topic.close()
 
 
-def messages_of(batch: pa.RecordBatch, origin: Any, from_messages: bool) -> Iterator[OutgoingMessage]:
-    """Rows in, messages out."""
-    for row in batch.to_pylist():
+def messages_of(rows: Iterable[dict[str, Any]], origin: Any, from_messages: bool) -> Iterator[OutgoingMessage]:
+    """Yield a message for each row."""
+    for row in rows:
         given = row if from_messages else {}
         attributes = given.get("attributes")
         yield OutgoingMessage(

@@ -7,7 +7,7 @@ import pytest
 
 from classer_core import Classifier, RecordError
 from classer_core.requests import RequestParser
-from classer_core.saved import ClassifierStore
+from classer_core.saved import ClassifierStore, from_yaml
 
 FIRST = Classifier.of(
     ["refund", "praise"],
@@ -72,7 +72,7 @@ def test_versions_are_given_not_chosen(tmp_path: Path) -> None:
 
 def test_a_damaged_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "reviews@v1.yaml").write_text("labels: [a, a]\n")
-    with pytest.raises(RecordError, match=r"reviews@v1 is no saved classifier: .*Labels must be unique"):
+    with pytest.raises(RecordError, match=r"reviews@v1 is not a saved classifier: .*Labels must be unique"):
         ClassifierStore(str(tmp_path)).list().load("reviews")
 
 
@@ -115,3 +115,11 @@ def test_records_and_jobs_name_them(tmp_path: Path) -> None:
     [mine, own] = named.parse({"text": ["t", "t"], "labels": [None, ["own"]]}, ["a", "b"])
     assert not isinstance(mine, RecordError) and mine.classifier.name == "reviews@v2"
     assert not isinstance(own, RecordError) and own.classifier.labels == ("own",)
+
+
+@pytest.mark.parametrize(
+    "text", ["- " * 2_000 + "x", "labels: [2026-99-99]", "labels: !!timestamp x", "7", "[a]", "\0"]
+)
+def test_a_file_of_anything_is_a_wrong_classifier(text: str) -> None:
+    with pytest.raises(RecordError, match="tickets@v1 is not a saved classifier"):
+        from_yaml(text, "tickets@v1")

@@ -132,3 +132,34 @@ def test_a_cache_in_trouble_is_counted_and_fails_nothing(tmp_path: Path, cache_d
     summary = run(tmp_path, cache=True)
     assert (summary.results, summary.cached, summary.failures) == (3_000, 0, {})
     assert summary.cache_errors >= 1
+
+
+@pytest.mark.parametrize("dedup", ["worker", "global"])
+def test_rows_that_were_edited_are_not_taken_for_answers(tmp_path: Path, counted: list[str], dedup: str) -> None:
+    edits: list[dict[str, Any]] = [
+        {"label": "hacked"},
+        {"label": ["billing"]},
+        {"confidence": 7.5},
+        {"confidence": "high"},
+        {"tokens": None},
+        {"labels": [{"label": "billing", "confidence": 0.9}]},
+        {"labels": "billing"},
+        {"labels": ["billing"]},
+        {"fingerprint": "not hex"},
+        {"fingerprint": 7},
+        {"evidence": "<script>"},
+        {},
+    ]
+    write(tmp_path / "a.ndjson", [{"id": f"{n:02}", "text": f"billing {n}"} for n in range(len(edits))])
+    output = {"path": "out", "format": "ndjson"}
+    run(tmp_path, output=output, dedup=dedup)
+    [file] = (tmp_path / "out").glob("part-*")
+    rows = sorted((json.loads(line) for line in file.read_text().splitlines()), key=lambda row: row["id"])
+    write(file, [{**row, **edit} for row, edit in zip(rows, edits, strict=True)])
+    counted.clear()
+    summary = run(tmp_path, output=output, dedup=dedup, only="stale")
+    [file] = (tmp_path / "out").glob("part-*")
+    again = [json.loads(line) for line in file.read_text().splitlines()]
+    assert {row["id"]: row["label"] for row in again} == {row["id"]: "billing" for row in rows}
+    assert len(counted) == len(edits) - 1  # one row was as it had been written
+    assert summary.results == len(edits)

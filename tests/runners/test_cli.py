@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner, Result
 
+from classer_core.cache.sqlite import connect
 from runners.cli import app
 
 BIN = Path(sys.executable).parent / "classer"
@@ -165,3 +166,10 @@ def test_classify_shows_a_table_and_refuses_wrong_labels() -> None:
     assert "football [b]match" in done.stdout and "sports" in done.stdout
     wrong = here("classify", "--labels", "a,a", "x")
     assert (wrong.exit_code, "Labels must be unique" in wrong.stderr) == (2, True)
+
+
+def test_a_cache_with_an_impossible_time_is_damaged(tmp_path: Path) -> None:
+    file = tmp_path / "answers.sqlite"
+    connect(file).execute("INSERT INTO answers (key, stored_at, answer) VALUES ('k', 'yesterday', 'x')")
+    answer = here("cache", str(file))
+    assert answer.exit_code == 1 and "Delete it" in answer.output, answer.output

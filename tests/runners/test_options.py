@@ -9,9 +9,11 @@ from typing import Any
 
 import pytest
 from apache_beam.options.pipeline_options import FlinkRunnerOptions, PortableOptions, StandardOptions
+from typer.testing import CliRunner
 
 from classer_core import JobError
 from runners import local, options
+from runners.cli import app
 from runners.options import launch_options
 
 
@@ -87,3 +89,48 @@ def test_what_is_missing_is_named_with_its_remedy(
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
     with pytest.raises(JobError, match=message):
         launch_options(runner, args)
+
+
+@pytest.mark.parametrize(
+    ("runner", "args", "message"),
+    [
+        ("dataflow", ["--project=p"], "Invalid Project ID (p)"),
+        ("dataflow", ["--num_workers=many"], "--num_workers: invalid int value: 'many'"),
+        (
+            "local",
+            ["--direct_num_worker=2"],
+            "--direct_num_worker: is not an option of Beam. Did you mean --direct_num_workers?",
+        ),
+        ("local", ["--direct_num_workers=two"], "--direct_num_workers: invalid int value: 'two'"),
+        ("local", ["--direct_running_mode=fast"], "invalid choice: 'fast'"),
+        ("local", ["--streaming=maybe"], "--streaming: ignored explicit argument"),
+        ("local", ["--worker_machine_type"], "--worker_machine_type/--machine_type: expected one argument"),
+        ("local", ["--nothing=1"], "--nothing: is not an option of Beam"),
+        ("local", ["-x"], "Beam's options = '-x': is not an option"),
+        ("local", ["--experiments=a", "--=s3cret"], "Beam's options = '--=…': is not an option"),
+        ("local", ["--experiments=a", "job2.yaml"], "Beam's options = 'job2.yaml': is not an option"),
+        ("flink", ["--parallelism=two"], "--parallelism: invalid int value: 'two'"),
+        ("spark", ["-x"], "is not an option"),
+        ("SparkleRunner", [], "--runner = 'SparkleRunner': Unexpected pipeline runner"),
+    ],
+)
+@pytest.mark.parametrize("command", [(), ("--dry-run",)])
+def test_wrong_options_are_a_wrong_job(
+    tmp_path: Path, runner: str, args: list[str], message: str, command: tuple[str, ...]
+) -> None:
+    if runner == "dataflow":
+        pytest.importorskip("apitools")
+    (tmp_path / "a.ndjson").write_text('{"text": "x"}\n')
+    job = tmp_path / "job.yaml"
+    job.write_text("source: {format: ndjson, path: a.ndjson}\nlabels: [a, b]\noutput: {path: out}\n")
+    done = CliRunner().invoke(app, ["run", str(job), *command, "--runner", runner, "--", *args])
+    assert done.exit_code == 2, repr(done.exception)
+    shown = " ".join(done.output.split())
+    assert message in shown and "s3cret" not in shown and "usage:" not in shown
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_value_may_follow_its_option() -> None:
+    options = launch_options("local", ["--direct_num_workers", "3", "--experiments", "a", "--experiments=b"]).options
+    given = options.get_all_options(drop_default=True)
+    assert (given["direct_num_workers"], given["experiments"]) == (3, ["a", "b"])

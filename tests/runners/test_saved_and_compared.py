@@ -93,13 +93,13 @@ def test_a_job_writes_the_full_name_into_every_row(folder: Path) -> None:
     assert both.exit_code == 2 and "are both given" in " ".join(both.stderr.split())
 
 
-def test_a_passwords_place_is_the_job_and_nowhere_else(folder: Path) -> None:
+def test_a_password_in_a_wrong_cache_is_not_shown(folder: Path) -> None:
     wrong = classer("check", job(folder, labels=LABELS, cache="rediss://me:hunter2@host/0?ttl=7"))
     assert wrong.exit_code == 2
     assert "job.yaml: cache" in wrong.stderr and "ttl: unknown setting of a cache" in " ".join(wrong.stderr.split())
     override = classer("check", job(folder, labels=LABELS), "--set", "cache=[redis://:hunter2@host")
-    right = load_job(job(folder, labels=LABELS, cache="redis://me:hunter2@host/0"))
-    assert "hunter2" not in wrong.output + override.output + repr(right)
+    assert override.exit_code == 2
+    assert "hunter2" not in wrong.output + override.output
 
 
 def test_compare_shows_agreement_confusion_and_what_changes(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

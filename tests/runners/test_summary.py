@@ -13,6 +13,7 @@ from classer_core.classifiers import Classifier
 from classer_core.errors import JobError, Problem
 from classer_core.saved import ClassifierStore
 from pipelines.job import load_job
+from pipelines.job.sections import FileOutput
 from runners import local
 from runners.cli import app
 from runners.summary import reported
@@ -124,7 +125,8 @@ def test_an_exit_keeps_its_code(job: Path, tmp_path: Path) -> None:
 
 def test_no_secret_of_a_place_is_told(job: Path, tmp_path: Path) -> None:
     place = f"{tmp_path.name}/out"
-    given = load_job(job, [f"output.path=memory://user:s3cret@{place}"])
+    given = load_job(job)
+    given = given.model_copy(update={"output": FileOutput(path=f"memory://user:s3cret@{place}")})
     with reported(str(tmp_path / "run.json"), str(job)) as report:
         report.summary = local.run_job(given, tmp_path, load=load)
     found = told(tmp_path / "run.json")

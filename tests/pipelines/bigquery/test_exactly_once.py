@@ -15,6 +15,7 @@ from pipelines.bigquery.prepare import prepare_tables
 from pipelines.bigquery.write import AppendRows, CheckRows, CommitTable, Target, load_files
 from pipelines.chunks import output_schema
 from pipelines.job.sections import BigQueryOutput
+from pipelines.limits import Verdict
 from pipelines.readers import Columns
 from pipelines.writers.files import WriteTemporaryFiles
 from runners.local import run_name
@@ -25,6 +26,8 @@ from tests.pipelines.bigquery.warehouse import Warehouse, column, string
 
 pytestmark = pytest.mark.integration
 SCHEMA = pa.schema([("id", pa.string()), ("number", pa.int64())])
+
+PUBLISH = Verdict(True)
 
 
 def batch(first: int, count: int) -> pa.RecordBatch:
@@ -59,7 +62,7 @@ def test_a_bundle_that_is_tried_again_leaves_nothing_behind(warehouse: Warehouse
     assert len(names) == 2
     assert numbers(warehouse) == []  # nothing is there before everything is
     for _ in range(2):  # the commit, too, may be tried again
-        CommitTable(target, None).process(None, names)
+        CommitTable(target, None).process(None, PUBLISH, names)
         assert numbers(warehouse) == list(range(20))
 
 
@@ -102,7 +105,11 @@ def test_a_stream_that_does_not_exist_is_an_error(warehouse: Warehouse) -> None:
 def test_a_commit_may_be_tried_again_wherever_it_was(
     tmp_path: Path, warehouse: Warehouse, write: str, method: str
 ) -> None:
-    """The worker is lost after the rows are in the staging table, and after everything was done."""
+    """The worker is lost after the rows are in the staging table, and after everything was done.
+
+    The runner has the rows written again each time, as one does that has lost them together with the worker: there are
+    other streams and files then.
+    """
     load = {"method": method, "temporary": f"{warehouse.bucket}/temporary"} if method == "load" else {}
     job = warehouse.job(tmp_path, {"table": warehouse.name("tickets")}, {"write": write, **load})
     run = run_name()
@@ -112,19 +119,48 @@ def test_a_commit_may_be_tried_again_wherever_it_was(
     check.setup()
     batches = [rows for batch in result_batches() for rows in check.process(batch)]
     assert sum(len(rows) for rows in batches) == ROWS
-    if method == "load":
+
+    def write_rows() -> list[str]:
+        if method == "storage":
+            return bundle(target, *batches)
         writer = WriteTemporaryFiles(target.files, "parquet")
         writer.start_bundle()
         assert [item for rows in batches for item in writer.process(rows)] == []
-        written = [item.value for item in writer.finish_bundle()]
+        return [item.value for item in writer.finish_bundle()]
+
+    written = write_rows()
+    late = AppendRows(target)  # it was at work when the others were done
+    if method == "load":
         load_files(target, written)
     else:
-        written = bundle(target, *batches)
-        commit(target.staged, written)
-    for _ in range(2):
-        CommitTable(target, None).process(None, written)
+        late.setup()
+        late.start_bundle()
+        assert [item for rows in batches for item in late.process(rows)] == []
+        commit(target.staged, target.recorded().of(written))
+    for again in (written, write_rows(), [item.value for item in late.finish_bundle()] if method == "storage" else []):
+        CommitTable(target, None).process(None, PUBLISH, again)
         assert [row["id"] for row in warehouse.rows("results")] == [f"{number:04}" for number in range(ROWS)]
+    check.setup()  # on a worker that is new, when the staging table is gone
+    CommitTable(target, None).process(None, PUBLISH, write_rows())
+    assert [row["id"] for row in warehouse.rows("results")] == [f"{number:04}" for number in range(ROWS)]
     assert target.staged.table not in staging_tables(warehouse)
+
+
+def test_a_second_run_appends_again(tmp_path: Path, warehouse: Warehouse) -> None:
+    """What is recorded is one run's."""
+    create(warehouse)
+    for run in ("first", "second"):
+        target = Target(BigQueryOutput(format="bigquery", table=warehouse.name("rows")), SCHEMA, run)
+        CommitTable(target, None).process(None, PUBLISH, bundle(target, batch(0, 3)))
+    assert numbers(warehouse) == [0, 0, 1, 1, 2, 2]
+
+
+def test_a_run_without_rows_stays_without_rows(warehouse: Warehouse) -> None:
+    create(warehouse)
+    target = Target(BigQueryOutput(format="bigquery", table=warehouse.name("rows")), SCHEMA, "run")
+    CommitTable(target, None).process(None, PUBLISH, [])
+    CommitTable(target, None).process(None, PUBLISH, bundle(target, batch(0, 3)))
+    assert numbers(warehouse) == []
 
 
 class FailingModel(FakeModel):

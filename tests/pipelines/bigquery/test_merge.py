@@ -15,7 +15,7 @@ import pytest
 
 from pipelines.budget import ROWS_TOGETHER
 from pipelines.chunks import CHUNK_ROWS
-from pipelines.writers.files import PublishFiles
+from pipelines.writers.publish import PublishFiles
 from runners.local import RunSummary
 from tests.fakes import POISON, CountingModel, load_counting
 from tests.pipelines.bigquery.test_tables import staging_tables

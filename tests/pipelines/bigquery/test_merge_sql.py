@@ -61,7 +61,6 @@ def test_watermarks_as_labels(value: object, type_: str, label: str) -> None:
 
 def test_the_last_hour_of_a_table() -> None:
     assert recent_sql(TABLE, ["id", "fingerprint"], "classified_at") == (
-        "SELECT `id`, `fingerprint` FROM (SELECT * FROM `p.d.results` WHERE `classified_at` >= "
-        "TIMESTAMP_SUB((SELECT MAX(`classified_at`) FROM `p.d.results`), INTERVAL 1 HOUR) "
-        "ORDER BY `classified_at` DESC LIMIT 300000) ORDER BY `classified_at`"
+        "SELECT `id`, `fingerprint` FROM `p.d.results` WHERE `classified_at` >= "
+        "TIMESTAMP_SUB((SELECT MAX(`classified_at`) FROM `p.d.results`), INTERVAL 3600 SECOND)"
     )

@@ -4,6 +4,7 @@ import json
 import os
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import orjson
@@ -134,3 +135,24 @@ def test_a_checkpoint_remembers_files_where_outputs_do_not(folder: Folder) -> No
     position = folder.queue.position([first.receipt])
     assert folder.look(folder.open(position=position)) == ["inbox/b"]
     assert folder.open((str(folder.path / "out"),)).position([first.receipt]) is None
+
+
+def test_a_file_of_the_future_is_one_of_1970_and_read_once(folder: Folder) -> None:
+    """Its hour has to be the same one after a restart, when the published rows say what is done."""
+    out = str(folder.path / "out")
+    folder.write("future.pdf", age_s=-40 * 365 * 86_400)
+    folder.write("soon.pdf", age_s=-600)
+    queue = folder.open((out,))
+    assert folder.look(queue) == []  # they are seen twice before they are read
+    queue._next_look_at = 0.0
+    messages = {message.id: message for message in queue.poll(0, 100)}
+    assert {id_: message.published_at.year for id_, message in messages.items()} == {
+        "inbox/future.pdf": 1970,
+        "inbox/soon.pdf": datetime.now(UTC).year,
+    }
+    writer = Writer(folder.path / "out")
+    for id_, message in messages.items():
+        writer.write([id_], message.published_at)
+    writer.end()
+    again = folder.open((out,))
+    assert folder.look(again) + folder.look(again) == []

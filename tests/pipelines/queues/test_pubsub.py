@@ -2,7 +2,7 @@
 
 import uuid
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -95,6 +95,15 @@ def test_an_attribute_may_hold_the_event_time(publish: Any, opened: Open, settin
     times = {message.data: message.published_at for message in found}
     assert times[b"x"] == datetime(2026, 1, 2, 3, 4, 5, 500_000, tzinfo=UTC)
     assert times[b"y"].year == datetime.now(UTC).year
+
+
+def test_a_message_of_2999_has_the_time_of_its_publishing(
+    publish: Any, opened: Open, settings: PubSubQueueSettings
+) -> None:
+    before = datetime.now(UTC)
+    publish(["x"], at="2999-01-01T00:00:00Z")
+    [message] = take(opened(PubSubQueueSettings(settings.subscription, timestamp_attribute="at")), 1)
+    assert before - timedelta(seconds=1) <= message.published_at <= datetime.now(UTC)
 
 
 def test_hostile_messages_are_messages(publish: Any, opened: Open) -> None:

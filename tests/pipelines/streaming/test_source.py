@@ -1,16 +1,22 @@
 """The reader of a stream, without Beam: what it emits, when, and what becomes of each message."""
 
 import gc
+import os
 import pickle
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
-from apache_beam.utils.timestamp import MAX_TIMESTAMP
+from apache_beam.utils.timestamp import MAX_TIMESTAMP, Timestamp
 
+from pipelines.job import parse_job
+from pipelines.queues.settings import queue_settings
 from pipelines.streaming import polling, stopping
-from pipelines.streaming.source import QueueMark, QueueSource
+from pipelines.streaming.parsing import stream_columns
+from pipelines.streaming.source import QueueMark, QueueReader, QueueSource, Stream
+from tests import documents
 from tests.memory_queue import NOON, MemoryQueue, MemoryQueueSettings, Server
 from tests.pipelines.streaming.reading import WAIT_S, Readers, ids, load, take, until
 
@@ -203,3 +209,19 @@ def test_hours_of_event_time_make_chunks_of_their_own(readers: Readers, server: 
         reader.get_checkpoint_mark()
         reader.advance()
     assert chunks.keys() == {11, 12}
+
+
+def test_one_message_of_the_future_does_not_hold_the_watermark(tmp_path: Path) -> None:
+    """A file that is dated 2999, and one of today."""
+    source = {"format": "documents", "path": "inbox/*.pdf", "watch": "100ms"}
+    job = parse_job({"source": source, "labels": ["a", "b"], "output": {"path": "out"}}, tmp_path / "job.yaml")
+    (tmp_path / "inbox").mkdir()
+    for name, moment in (("a", 32_472_144_000), ("b", time.time())):
+        (tmp_path / "inbox" / f"{name}.pdf").write_bytes(documents.pdf(name))
+        os.utime(tmp_path / "inbox" / f"{name}.pdf", (moment, moment))
+    stream = Stream(job, stream_columns(job), str(tmp_path), load, 60.0)
+    reader = QueueSource(stream, queue_settings(job, str(tmp_path))).create_reader(None, None)
+    assert isinstance(reader, QueueReader)
+    take(reader, 2)
+    assert reader.get_watermark() <= Timestamp.now()
+    reader.close()

@@ -10,7 +10,7 @@ from pipelines.writers.topics import messages_of, shortened
 def test_every_long_text_is_cut() -> None:
     long = "ä" * 2_000_000
     failure = Failure(long, "read", FailureCode.TEXT_EMPTY, long, "text", long)
-    [message] = messages_of(failures_to_arrow([failure]), None, from_messages=False)
+    [message] = messages_of(failures_to_arrow([failure]).to_pylist(), None, from_messages=False)
     short = shortened(message)
     assert len(short.data) + len(short.id.encode()) < 10_000
     row = orjson.loads(short.data)
@@ -19,5 +19,6 @@ def test_every_long_text_is_cut() -> None:
 
 
 def test_short_texts_stay() -> None:
-    [message] = messages_of(failures_to_arrow([Failure("r1", "read", FailureCode.TEXT_EMPTY, "m")]), None, False)
+    rows = failures_to_arrow([Failure("r1", "read", FailureCode.TEXT_EMPTY, "m")])
+    [message] = messages_of(rows.to_pylist(), None, False)
     assert orjson.loads(shortened(message).data) == orjson.loads(message.data)

@@ -157,7 +157,7 @@ def test_ids_are_looked_up_by_several_threads(tmp_path: Path) -> None:
 
     def add(first: int) -> None:
         for number in range(first, first + 500):
-            ids.add("p", [digest_of(str(number))])
+            ids.add("p", [digest_of(str(number))], f"{number}")
             assert ids.known("p", [digest_of(str(number))])
 
     threads = [threading.Thread(target=add, args=(start,)) for start in range(0, 2_000, 500)]
@@ -176,3 +176,77 @@ def test_what_killed_processes_left_goes_after_a_day(tmp_path: Path) -> None:
         os.utime(left / name, (time.time() - age_s,) * 2)
     Writer(tmp_path / "out").write("a").end()
     assert [path.name for path in left.iterdir()] == ["young"]
+
+
+@pytest.mark.parametrize("format", ["parquet", "ndjson"])
+def test_two_bundles_at_once_publish_an_id_once(tmp_path: Path, format: str) -> None:
+    """Two readers of one process got the same id: both saw that it was not published when they wrote it."""
+    first = Writer(tmp_path / "out", format).write("abc")
+    second = Writer(tmp_path / "out", format).write("bcd").write("b", NOON + timedelta(hours=1))
+    first.end()
+    second.end()
+    assert [(row["id"], row["hour"]) for row in rows(tmp_path / "out", format)] == [
+        ("a", 12),
+        ("b", 12),
+        ("b", 13),
+        ("c", 12),
+        ("d", 12),
+    ]
+    third, fourth = (Writer(tmp_path / "out", format).write("xy") for _ in range(2))
+    third.end()
+    fourth.end()  # nothing is left of its file
+    assert len(rows(tmp_path / "out", format)) == 7
+    for writer in (first, second, third, fourth):
+        writer.fn.teardown()
+    assert not list((tmp_path / "out" / "_temporary").iterdir())
+
+
+def test_results_and_failures_of_two_bundles_at_once_share_their_ids(tmp_path: Path) -> None:
+    folders = (str(tmp_path / "out"), str(tmp_path / "out-failures"))
+    results = Writer(tmp_path / "out", folders=folders).write("ab")
+    failures = Writer(tmp_path / "out-failures", folders=folders).write("bc")
+    results.end()
+    failures.end()
+    assert [row["id"] for row in rows(tmp_path / "out")] == ["a", "b"]
+    assert [row["id"] for row in rows(tmp_path / "out-failures")] == ["c"]
+
+
+def test_many_threads_publish_each_id_once(tmp_path: Path) -> None:
+    """Each thread writes all ids, in bundles that overlap with those of the others."""
+    start = threading.Barrier(4)
+
+    def work(step: int) -> None:
+        writer = Writer(tmp_path / "out", "ndjson")
+        start.wait(30)
+        for first in range(0, 200, step):
+            writer.write(range(first, first + step)).end()
+
+    threads = [threading.Thread(target=work, args=(step,)) for step in (10, 20, 25, 40)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(int(row["id"]) for row in rows(tmp_path / "out", "ndjson")) == list(range(200))
+
+
+def test_what_another_process_has_published_is_seen_before_publishing(tmp_path: Path) -> None:
+    """As after a failure of one of two workers: the partitions of one are read by the other from now on."""
+    here, elsewhere = Writer(tmp_path / "out"), Writer(tmp_path / "out")
+    elsewhere.fn._ids = PublishedIds((str(tmp_path / "out"),))  # as in a process of its own
+    here.write("a").end()
+    elsewhere.write("bc").end()
+    here.write("cd").end()
+    elsewhere.write("ad").end()
+    assert [row["id"] for row in rows(tmp_path / "out")] == list("abcd")
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [("part-x.parquet", b"junk"), ("part-x.ndjson", b"{broken\n"), ("part-x.ndjson", b'{"id": 7}\n')],
+)
+def test_a_file_whose_ids_can_not_be_read_ends_the_stream(tmp_path: Path, name: str, content: bytes) -> None:
+    folder = tmp_path / "out" / partition_of(NOON)
+    folder.mkdir(parents=True)
+    (folder / name).write_bytes(content)
+    with pytest.raises(RuntimeError, match=f"{name}: its ids can't be read: .*Move it out of the output"):
+        Writer(tmp_path / "out").write("a")
