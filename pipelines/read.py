@@ -10,7 +10,7 @@ import apache_beam as beam
 import pyarrow as pa
 
 from classer_core.errors import JobError, Problem
-from classer_core.records import REQUEST_FIELDS
+from classer_core.records import OWN_FIELDS
 from classer_core.storage import read_start
 from classer_core.storage_errors import as_problem
 from pipelines.chunks import Chunk, SourceChunk, check_requests
@@ -79,23 +79,20 @@ def source_columns(job: Job) -> Columns:
 def _columns(job: Job, schema: pa.Schema) -> Columns:
     known = ", ".join(schema.names)
     problems = []
-    for field, column in (job.source.columns or {}).items():
+    needed = [(f"source.columns.{field}", column) for field, column in job.source.columns.items()]
+    needed += [("record_fields", field) for field in job.record_fields if field not in {*OWN_FIELDS, *job.source.columns}]
+    for place, column in needed:
         if column not in schema.names:
-            remedy = f"The source has: {known}."
-            problems.append(Problem(f"source.columns.{field}", column, "is no column of the source", remedy))
+            problems.append(Problem(place, column, "is not a column of the source", f"The source has: {known}."))
     wanted = job.passthrough if isinstance(job.passthrough, list) else []
     for name in wanted:
         if name not in schema.names:
-            problems.append(Problem("passthrough", name, "is no column of the source", f"The source has: {known}."))
-    fields = {
-        field: column
-        for field in REQUEST_FIELDS
-        if (column := job.source.column_of(field)) is not None and column in schema.names
-    }
+            problems.append(Problem("passthrough", name, "is not a column of the source", f"The source has: {known}."))
+    fields = {field: column for field, column in job.field_columns.items() if column in schema.names}
     if not fields.keys() & CONTENT_FIELDS and not problems:
-        column = job.source.column_of("text") or "text"
+        column = job.column_of("text") or "text"
         remedy = f"Name a column in source.columns.text, .image or .file; the source has: {known}."
-        problems.append(Problem("source.columns.text", column, "is no column of the source", remedy))
+        problems.append(Problem("source.columns.text", column, "is not a column of the source", remedy))
     elif "text" in fields and not _is_text(type_ := schema.field(fields["text"]).type):
         remedy = "Name a column of strings in source.columns.text."
         problems.append(Problem("source.columns.text", fields["text"], f"holds {type_}, not text", remedy))

@@ -18,7 +18,7 @@ from runners.console import plain
 
 def preview(job: Job, count: int) -> Table:
     """A finished job in, a table of its first `count` result rows out."""
-    column = job.source.column_of("text") or ""
+    column = job.column_of("text") or ""
     table = Table("id", Column(column, no_wrap=True, max_width=48), "label", "confidence", box=None, pad_edge=False)
     for row in first_rows(job, count):
         labels = [row["label"]] if not row["labels"] else [item["label"] for item in row["labels"]]

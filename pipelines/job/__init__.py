@@ -14,6 +14,7 @@ from classer_core.cache import parse_cache_url
 from classer_core.classifiers import Classifier, shown
 from classer_core.errors import JobError, Problem
 from classer_core.fetching.rules import FetchRules, redacted
+from classer_core.records import OWN_FIELDS, REQUEST_FIELDS
 from classer_core.requests import CLASSIFIER_FIELDS, RequestParser
 from classer_core.saved import ClassifierStore, SavedClassifiers
 from classer_core.storage import is_url
@@ -29,6 +30,7 @@ from pipelines.job.sections import (
     FileOutput,
     Seconds,
     Section,
+    check_fields,
     formats_of,
     nearest,
 )
@@ -47,7 +49,7 @@ class _UniqueKeys(yaml.SafeLoader):
 
 
 class Job(Section):
-    """A whole job. Any request field set here holds for records that have none of their own."""
+    """A whole job. A request field set here holds for all records that do not set it, or may not."""
 
     source: AnySource
     output: AnyOutput
@@ -76,6 +78,7 @@ class Job(Section):
     allow_http: bool = False
     failures: AnyOutput | None = None  # a text is a folder; none: beside the output
     passthrough: bool | list[str] = True
+    record_fields: list[str] = Field(default_factory=list)  # request fields that records may set, besides id and text
     max_failure_ratio: Annotated[float, Field(ge=0, le=1, strict=False)] = 1.0
     refresh: Seconds = 60.0  # of a stream: how often new versions of saved classifiers are looked for
     _saved: SavedClassifiers | None = PrivateAttr(default=None)
@@ -85,6 +88,12 @@ class Job(Section):
     def _known_cache(cls, value: bool | str) -> bool | str:
         if isinstance(value, str):
             parse_cache_url(value)
+        return value
+
+    @field_validator("record_fields")
+    @classmethod
+    def _known_fields(cls, value: list[str]) -> list[str]:
+        check_fields(value)
         return value
 
     @model_validator(mode="before")
@@ -109,6 +118,21 @@ class Job(Section):
             fields = self.output.model_dump(exclude_unset=True, exclude={"key", "table", "write"})
             return BigQueryOutput(table=table, write=write, **fields)
         return self.failures
+
+    def column_of(self, field: str) -> str | None:
+        """The column that holds a request field; None where records may not set it.
+
+        `id` and `text` are always taken from records. Any other field is taken only where `source.columns` maps it or
+        `record_fields` names it: whoever writes a record must not choose how it is judged.
+        """
+        allowed = field in OWN_FIELDS or field in self.record_fields
+        return self.source.columns.get(field, field if allowed else None)
+
+    @property
+    def field_columns(self) -> dict[str, str]:
+        """Request field -> column, of all fields that records may set."""
+        columns = {field: self.column_of(field) for field in REQUEST_FIELDS}
+        return {field: column for field, column in columns.items() if column is not None}
 
     def fetch_rules(self, folder: str) -> FetchRules:
         """What records of this job may reach; their relative paths start at `folder`."""
