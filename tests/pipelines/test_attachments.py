@@ -76,7 +76,8 @@ def test_records_carry_documents_in_every_way(tmp_path: Path) -> None:
         {"id": "text", "text": "sales"},
     ]
     (tmp_path / "in.ndjson").write_text("".join(json.dumps(record) + "\n" for record in records))
-    summary = run(tmp_path, {"format": "ndjson", "path": "in.ndjson"}, allow_paths=["docs"])
+    source = {"format": "ndjson", "path": "in.ndjson"}
+    summary = run(tmp_path, source, allow_paths=["docs"], record_fields=["file", "image"])
     assert {row["_rescued_data"] for row in rows(tmp_path)} == {None}
     assert {row["id"]: row["label"] for row in rows(tmp_path)} == {
         "base64": "billing",

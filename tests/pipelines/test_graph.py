@@ -82,7 +82,8 @@ def test_every_record_ends_as_one_result_or_one_failure(tmp_path: Path) -> None:
     (tmp_path / "damaged.ndjson.gz").write_bytes(b"\x1f\x8b\x08 this is no gzip")
     expected_failures["file_unreadable"] = 1
 
-    summary = run(tmp_path, {"format": "ndjson", "path": ["*.ndjson", "*.gz"]})
+    fields = ["labels", "descriptions", "examples", "priority", "threshold", "mode", "cache", "text_type"]
+    summary = run(tmp_path, {"format": "ndjson", "path": ["*.ndjson", "*.gz"]}, record_fields=fields)
 
     results, failures = rows(tmp_path), rows(tmp_path, "out-failures")
     assert [row["id"] for row in results] == sorted(good_ids)
@@ -127,14 +128,15 @@ def test_a_file_named_by_two_patterns_is_read_once(tmp_path: Path) -> None:
     assert len(rows(tmp_path)) == 1
 
 
-def test_a_records_own_fields_win(tmp_path: Path) -> None:
+def test_a_record_sets_the_fields_that_the_job_names(tmp_path: Path) -> None:
     records = [
         {"id": "a", "text": "refund please", "labels": ["refund", "praise"]},
         {"id": "b", "text": "sales and billing", "mode": "multi", "threshold": 0.1},
         {"id": "c", "text": "technical"},
     ]
     write_ndjson(tmp_path / "a.ndjson", records)
-    run(tmp_path, {"format": "ndjson", "path": "a.ndjson"}, mode="single")
+    fields = ["labels", "mode", "threshold"]
+    run(tmp_path, {"format": "ndjson", "path": "a.ndjson"}, mode="single", record_fields=fields)
     own, multi, default = rows(tmp_path)
     assert (own["label"], default["label"]) == ("refund", "technical")
     assert own["classifier"] != default["classifier"]
@@ -202,7 +204,7 @@ def test_too_many_failures_are_an_error_after_all_rows_are_written(tmp_path: Pat
 @pytest.mark.parametrize(
     ("columns", "message"),
     [
-        ({"text": "txt"}, "source.columns.text = txt: is no column of the source. The source has: text, n"),
+        ({"text": "txt"}, "source.columns.text = txt: is not a column of the source. The source has: text, n"),
         ({"text": "n"}, "holds int64, not text"),
         ({"text": "text", "id": "key"}, "source.columns.id = key"),
     ],
