@@ -17,6 +17,7 @@ from pipelines.chunks import Chunk, SourceChunk, check_requests
 from pipelines.job import Job
 from pipelines.job.sections import BigQuerySource
 from pipelines.readers import Columns, Part, Reader, file_failure, is_damage, reader_for
+from pipelines.readers.typing import unified
 from pipelines.storage import display_name, find_files, is_compressed, open_file
 from pipelines.streaming.parsing import stream_columns
 
@@ -67,7 +68,7 @@ def source_columns(job: Job) -> Columns:
     if problems and not schemas:
         raise JobError(problems[:1])
     try:
-        schema = pa.unify_schemas(schemas, promote_options="permissive")
+        schema = unified(schemas)
     except pa.ArrowException as error:
         remedy = "Split the source into jobs with one set of types each."
         raise JobError(

@@ -93,5 +93,5 @@ def _parts(job: Job, columns: Columns, folder: str) -> tuple[Any, list[Any]]:
 def _fetched(job: Job, folder: str, records: list[Record]) -> list[Record]:
     """Those whose attachments could be had."""
     rows = pa.RecordBatch.from_struct_array(pa.array([{}] * len(records), pa.struct([])))
-    fetch = FetchContents(job.fetch_rules(folder), from_source=job.source.format == "documents")
+    fetch = FetchContents(job.fetch_rules(folder), job.own_files)
     return [record for part in fetch.process(Chunk(records, rows, [])) for record in part.records]

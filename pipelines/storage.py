@@ -42,6 +42,11 @@ def _matches(pattern: str) -> Iterator[Found]:
             yield found
 
 
+def fixed_folder(pattern: str) -> str:
+    """The folder of a pattern that all of its files lie below."""
+    return str(Path(_MAGIC.split(pattern, maxsplit=1)[0] + "x").parent)
+
+
 def is_match(pattern: str, path: str) -> bool:
     """Whether a path is one of those that a pattern means."""
     return re.match(FileSystem.translate_pattern(pattern + "*" * pattern.endswith("/")), path) is not None

@@ -134,6 +134,11 @@ class Job(Section):
         columns = {field: self.column_of(field) for field in REQUEST_FIELDS}
         return {field: column for field, column in columns.items() if column is not None}
 
+    @property
+    def own_files(self) -> tuple[str, ...]:
+        """The patterns of the files that are records themselves; none, unless the source is documents."""
+        return self.source.path if self.source.format == "documents" else ()
+
     def fetch_rules(self, folder: str) -> FetchRules:
         """What records of this job may reach; their relative paths start at `folder`."""
         return FetchRules(tuple(self.allow_paths), tuple(self.allow_hosts), self.allow_http, folder)

@@ -172,7 +172,8 @@ def test_columns_pass_through_with_their_types(tmp_path: Path, passthrough: bool
 def test_csv_cells_hold_any_field(tmp_path: Path) -> None:
     cells = 'id,text,labels,mode,threshold,cache\n007,a fruit,"[""fruit"", ""tool""]",,,\n8,billing,,multi,0.2,false\n'
     (tmp_path / "a.csv").write_text(cells + "9,sales,,,high,\n")
-    run(tmp_path, {"format": "csv", "path": "a.csv"})
+    fields = ["labels", "mode", "threshold", "cache"]
+    run(tmp_path, {"format": "csv", "path": "a.csv"}, record_fields=fields)
     first, second = rows(tmp_path)
     assert (first["id"], first["label"]) == ("007", "fruit")
     assert next(item["label"] for item in second["labels"]) == "billing"

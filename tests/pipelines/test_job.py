@@ -56,7 +56,7 @@ def test_overrides_set_dotted_keys(tmp_path: Path) -> None:
         ({"fallback_label": "other"}, ["job.yaml: fallback_label = 'other'", "without a min_confidence"]),
         ({"lables": ["a"]}, ["job.yaml: lables", "unknown key", "Did you mean 'labels'?"]),
         ({"source": {**GOOD["source"], "pth": "x"}}, ["source.pth", "Did you mean 'path'?"]),
-        ({"source": {**GOOD["source"], "columns": {"txt": "body"}}}, ["'txt' is no request field", "'text'"]),
+        ({"source": {**GOOD["source"], "columns": {"txt": "body"}}}, ["'txt' is not a request field", "'text'"]),
         (
             {"source": {**GOOD["source"], "format": "xml"}},
             ["source.format = 'xml'", "is none of ndjson, csv, parquet, documents"],
