@@ -86,9 +86,7 @@ def shared_fetcher(rules: FetchRules) -> Fetcher:
     return Fetcher(rules)
 
 
-def read_files(
-    attachments: list[Attachment], patterns: Sequence[str], rules: FetchRules
-) -> list[RecordError | None]:
+def read_files(attachments: list[Attachment], patterns: Sequence[str], rules: FetchRules) -> list[RecordError | None]:
     """Fills `data` of attachments whose sources are files that `patterns` match; errors in their places."""
     roots = own_roots(tuple(patterns), rules)
     with ThreadPoolExecutor(FILE_THREADS) as threads:

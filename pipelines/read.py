@@ -81,7 +81,9 @@ def _columns(job: Job, schema: pa.Schema) -> Columns:
     known = ", ".join(schema.names)
     problems = []
     needed = [(f"source.columns.{field}", column) for field, column in job.source.columns.items()]
-    needed += [("record_fields", field) for field in job.record_fields if field not in {*OWN_FIELDS, *job.source.columns}]
+    needed += [
+        ("record_fields", field) for field in job.record_fields if field not in {*OWN_FIELDS, *job.source.columns}
+    ]
     for place, column in needed:
         if column not in schema.names:
             problems.append(Problem(place, column, "is not a column of the source", f"The source has: {known}."))

@@ -157,7 +157,9 @@ class ClassifyRecords(beam.PTransform[Any, Any]):
                 raise ValueError(f"{place}: {sorted(unknown)} are not request fields. Known: {known}.")
         self._columns = {name: name for name in (*OWN_FIELDS, *record_fields)} | dict(columns or {})
         if labels is None and "labels" not in self._columns:
-            raise ValueError("labels are missing: give labels, or record_fields=['labels'] if each record brings its own")
+            raise ValueError(
+                "labels are missing: give labels, or record_fields=['labels'] if each record brings its own"
+            )
         self._passthrough = passthrough
         self._rules = FetchRules(tuple(allow_paths), tuple(allow_hosts), allow_http, "")
         models = (model, visual_model, page_overflow)

@@ -30,7 +30,9 @@ def _classifier_problems(job: Job, file: Path) -> list[Problem]:
     given = [job.labels, job.classifier, job.column_of("labels"), job.column_of("classifier")]
     if not any(value is not None for value in given):
         message = "labels are missing: the job has none, and its records may not bring their own"
-        remedy = "Add `labels:` or `classifier:`; or `record_fields: [labels]`, if whoever writes records may choose them."
+        remedy = (
+            "Add `labels:` or `classifier:`; or `record_fields: [labels]`, if whoever writes records may choose them."
+        )
         return [Problem(f"{file}: labels", "", message, remedy)]
     try:
         _ = job.abstention

@@ -11,7 +11,6 @@ from classer_core.records import Failure
 from pipelines.chunks import SourceChunk, record_json, row_values
 from pipelines.readers import Columns
 
-
 # A file of more columns than this is a bomb, or not a table.
 MAX_COLUMNS = 10_000
 

@@ -118,9 +118,7 @@ class Preparation:
         return None
 
 
-def _read(
-    attachments: list[Attachment], own_files: Sequence[str], rules: FetchRules
-) -> list[RecordError | None]:
+def _read(attachments: list[Attachment], own_files: Sequence[str], rules: FetchRules) -> list[RecordError | None]:
     """Files of the job's source. A storage in trouble is asked again; then it is a failure, and the stream goes on."""
     for wait_s in RETRY_S:
         try:

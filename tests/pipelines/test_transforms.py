@@ -43,8 +43,10 @@ def test_rows_with_a_schema_keep_their_columns_down_to_parquet(tmp_path: Path) -
 def test_dicts_and_texts_are_records_too() -> None:
     records = [{"id": 7, "text": "billing"}, "technical", {"text": "refund", "labels": ["refund", "praise"]}]
     with beam.Pipeline(LOCAL_RUNNER) as pipeline:
-        answers = pipeline | beam.Create(records, reshuffle=False) | ClassifyRecords(
-            LABELS, record_fields=["labels"], load=load
+        answers = (
+            pipeline
+            | beam.Create(records, reshuffle=False)
+            | ClassifyRecords(LABELS, record_fields=["labels"], load=load)
         )
         found = answers.results | beam.Map(lambda row: (row.id if row.id == "7" else len(row.id), row.label))
         assert_that(found, equal_to([("7", "billing"), (16, "technical"), (16, "refund")]))
