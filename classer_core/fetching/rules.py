@@ -14,11 +14,12 @@ from classer_core.storage import scheme_of
 
 MAX_BYTES = 50 << 20
 _BASE64 = re.compile(r"^[A-Za-z0-9+/_-]+={0,2}$")
+_PADDED = re.compile(r"^[A-Za-z0-9+/_-]+=+$")
 # A shorter string of base64's letters is more likely a path.
 MIN_BASE64_CHARS = 32
 MAX_PATH_CHARS = 4_096
 # How the base64 of PDF, DOCX (zip), PNG, JPEG, GIF, WebP and TIFF begins.
-BASE64_STARTS = ("JVBERi", "UEsDB", "iVBORw0KGgo", "/9j/", "R0lGOD", "UklGR", "SUkqA", "TU0AK")
+BASE64_STARTS = ("JVBERi", "UEsDB", "iVBORw0KG", "/9j/", "R0lGOD", "UklGR", "SUkqA", "TU0AK")
 _EXTENSION = re.compile(r"\.[A-Za-z0-9]{2,5}$")
 
 
@@ -87,13 +88,12 @@ def _claims_base64(source: str) -> bool:
         return not _EXTENSION.search(source)
     if scheme_of(source) or source.startswith(("/", ".", "~")):
         return False
-    start = source[:MIN_BASE64_CHARS]
     if len(source) > MAX_PATH_CHARS:  # whatever is in it
         return True
     compact = "".join(source.split())
-    if compact.endswith("=") and _BASE64.match(compact):
+    if _PADDED.match(compact):
         return True
-    return len(start) >= MIN_BASE64_CHARS and _BASE64.match(compact) is not None
+    return len(source) >= MIN_BASE64_CHARS and _BASE64.match(compact) is not None
 
 
 def _decoded(text: str, place: str) -> bytes:

@@ -111,10 +111,16 @@ def _dictionary(array: Any) -> Any:
 
 
 def _together(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    """The same rows in batches of a chunk's size: what was decoded in small steps may be small."""
+    """The same rows in batches of a chunk's size: what was decoded in one step may be smaller, or larger."""
     held: list[pa.RecordBatch] = []
     rows = size = 0
     for batch in batches:
+        if batch.nbytes > CHUNK_BYTES:
+            yield from ([pa.concat_batches(held)] if held else [])
+            held, rows, size = [], 0, 0
+            step = max(1, len(batch) * CHUNK_BYTES // batch.nbytes)
+            yield from (batch.slice(start, step) for start in range(0, len(batch), step))
+            continue
         if held and (rows + len(batch) > CHUNK_ROWS or size + batch.nbytes > CHUNK_BYTES):
             yield pa.concat_batches(held)
             held, rows, size = [], 0, 0
