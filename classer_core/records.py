@@ -29,6 +29,9 @@ REQUEST_FIELDS = (
     "mode",
     "threshold",
 )
+# What a record supplies by itself. Any other field decides how it is judged, or makes the worker fetch: a record
+# supplies it only where the job says so.
+OWN_FIELDS = ("id", "text")
 PRIORITIES = ("standard", "fast")
 
 

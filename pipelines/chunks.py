@@ -145,10 +145,19 @@ def settle(chunk: Chunk, outcomes: Sequence[Outcome]) -> ClassifiedChunk:
 
 
 def output_schema(passed: pa.Schema) -> pa.Schema:
-    """Result columns, then the passed ones; one that is named like a result column gets the prefix `input_`."""
-    taken = set(RESULT_SCHEMA.names)
-    fields = [item.with_name(f"input_{item.name}") if item.name in taken else item for item in passed]
-    return pa.schema([*RESULT_SCHEMA, *(item.with_nullable(True) for item in fields)])
+    """Result columns, then the passed ones; one that is named like a result column gets the prefix `input_`.
+
+    The prefix is repeated until nothing else has the name.
+    """
+    fields: list[pa.Field[Any]] = []
+    taken = {*RESULT_SCHEMA.names, *passed.names}
+    for item in passed:
+        name = item.name
+        while name in taken and (name in RESULT_SCHEMA.names or name != item.name):
+            name = f"input_{name}"
+        taken.add(name)
+        fields.append(item.with_name(name).with_nullable(True))
+    return pa.schema([*RESULT_SCHEMA, *fields])
 
 
 def row_values(rows: pa.RecordBatch, row: int) -> dict[str, Any]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache
+from functools import lru_cache, partial
+from pathlib import Path
 
 import apache_beam as beam
 
@@ -15,8 +17,9 @@ from classer_core.fetching import Fetcher, FetchRules
 from classer_core.fetching.rules import MAX_BYTES, redacted, too_large
 from classer_core.patience import failure_of
 from classer_core.records import Record
-from classer_core.storage import read_start
+from classer_core.storage import is_url, read_start
 from pipelines.chunks import Chunk
+from pipelines.storage import fixed_folder
 
 # What is attached travels in small chunks: its bytes and pixels are in memory at once. A record may have 21 by itself.
 ATTACHMENTS_AT_ONCE = 16
@@ -28,12 +31,12 @@ class FetchContents(beam.DoFn):
 
     Args:
         rules: what records may reach.
-        from_source: whether attachments are files of the job's own source, which it may read.
+        own_files: patterns of the job's source, if attachments are files of it: it may read them.
     """
 
-    def __init__(self, rules: FetchRules, from_source: bool = False) -> None:
+    def __init__(self, rules: FetchRules, own_files: Sequence[str] = ()) -> None:
         self._rules = rules
-        self._from_source = from_source
+        self._own_files = tuple(own_files)
 
     def process(self, chunk: Chunk) -> Iterable[Chunk]:
         """Records whose attachments can't be had are in the `failures` of what comes out."""
@@ -46,7 +49,10 @@ class FetchContents(beam.DoFn):
     def _fetch(self, chunk: Chunk) -> Chunk:
         began = time.perf_counter()
         attachments = [item for record in chunk.records for item in record.attachments]
-        found = read_files(attachments) if self._from_source else shared_fetcher(self._rules).fetch(attachments)
+        if self._own_files:
+            found = read_files(attachments, self._own_files, self._rules)
+        else:
+            found = shared_fetcher(self._rules).fetch(attachments)
         elapsed_ms = (time.perf_counter() - began) * 1000
         outcomes = iter(found)
         errors: dict[int, RecordError] = {}
@@ -77,17 +83,36 @@ def shared_fetcher(rules: FetchRules) -> Fetcher:
     return Fetcher(rules)
 
 
-def read_files(attachments: list[Attachment]) -> list[RecordError | None]:
-    """Fills `data` of attachments whose sources are files of the job's own source; errors in their places."""
+def read_files(attachments: list[Attachment], patterns: Sequence[str], rules: FetchRules) -> list[RecordError | None]:
+    """Fills `data` of attachments whose sources are files that `patterns` match; errors in their places."""
+    roots = own_roots(tuple(patterns), rules)
     with ThreadPoolExecutor(FILE_THREADS) as threads:
-        return list(threads.map(_read_file, attachments))
+        return list(threads.map(partial(_read_file, roots=roots), attachments))
 
 
-def _read_file(item: Attachment) -> RecordError | None:
-    """Read one file. Only one that is gone is the record's failure: a storage in trouble ends the run."""
+@lru_cache(maxsize=4)
+def own_roots(patterns: tuple[str, ...], rules: FetchRules) -> tuple[str, ...]:
+    """Return the real folders that files of a source may lie in: those that its patterns name, and the allowed ones."""
+    # A pattern that is the path of one file may be a link itself: the job names it.
+    local = [place for pattern in patterns if not is_url(pattern) for place in (pattern, fixed_folder(pattern))]
+    allowed = [os.path.join(rules.folder, path) for path in rules.allow_paths if not is_url(path)]  # noqa: PTH118
+    return tuple(os.path.realpath(folder) for folder in local + allowed)
+
+
+def _read_file(item: Attachment, roots: Sequence[str]) -> RecordError | None:
+    """Read one file. Only one that is gone, or not to be read, is the record's failure: other trouble ends the run."""
     path = str(item.source)
     try:
-        data = read_start(path, MAX_BYTES + 1)
+        real = path
+        if not is_url(path):
+            # Whoever may write into the folder must not make the job read files elsewhere.
+            real = os.path.realpath(path)
+            if not any(Path(real).is_relative_to(root) for root in roots):
+                message = f"{path} is a link out of the source's folder: allow_paths may name the folder it leads to"
+                return RecordError(FailureCode.PATH_NOT_ALLOWED, message, "file")
+            if Path(real).exists() and not Path(real).is_file():  # a named pipe would be waited for
+                return RecordError(FailureCode.FILE_UNREADABLE, f"{path} is not a file", "file")
+        data = read_start(real, MAX_BYTES + 1)
     except FileNotFoundError:
         message = f"{redacted(path)} can't be read: it is not there any more"
         return RecordError(FailureCode.FILE_UNREADABLE, message, "file")

@@ -15,7 +15,6 @@ import pyarrow as pa
 
 from classer_core.classifiers import is_clean, shown
 from classer_core.errors import JobError, Problem
-from classer_core.records import REQUEST_FIELDS
 from classer_core.storage_errors import as_problem
 from pipelines.chunks import Chunk, SourceChunk
 from pipelines.damage import DamagedFileError, decoding
@@ -202,14 +201,13 @@ def _gold_source(job: Job, path: str) -> FileSource:
 
 
 def _request_columns(job: Job, names: Sequence[str], gold_column: str) -> dict[str, str]:
-    """Request field -> column of the gold file: the job's own, else the one named like a field that it maps.
+    """Request field -> column of the gold file: the job's own, else the one named like a field that records may set.
 
     The gold column is never one of them: a job that takes `labels` from its records must not see the answer.
     """
     columns = {}
-    for name in REQUEST_FIELDS:
-        mapped = job.source.column_of(name)
-        column = mapped if mapped in names else name if mapped is not None and name in names else None
+    for name, mapped in job.field_columns.items():
+        column = mapped if mapped in names else name if name in names else None
         if column is not None and column != gold_column:
             columns[name] = column
     return columns
@@ -221,7 +219,7 @@ def _check_columns(job: Job, path: str, names: Sequence[str], column: str, colum
         remedy = f"Name the column of the right labels with --gold-column. {has}"
         raise JobError([Problem("--gold-column", shown(column), "is no column of the gold file", remedy)])
     if not columns.keys() & {*CONTENT_FIELDS, "id"}:
-        text, id = job.source.column_of("text") or "text", job.source.column_of("id") or "id"
+        text, id = job.column_of("text"), job.column_of("id")
         message = f"has neither a column {text!r}, to classify its rows, nor {id!r}, to find them among the job's"
         raise JobError([Problem("--gold", shown(path, 200), message, has)])
 

@@ -112,11 +112,11 @@ class FetchedRecords(beam.PTransform[Any, Any]):
 
     def expand(self, pbegin: Any) -> Any:
         """Reads, then fetches."""
-        rules, from_source = self._job.fetch_rules(self._folder), self._job.source.format == "documents"
+        rules, own_files = self._job.fetch_rules(self._folder), self._job.own_files
         return (
             pbegin
             | "ReadRecords" >> ReadRecords(self._job, self._columns, self._folder)
-            | "FetchContents" >> beam.ParDo(FetchContents(rules, from_source))
+            | "FetchContents" >> beam.ParDo(FetchContents(rules, own_files))
         )
 
 
@@ -144,7 +144,7 @@ class StreamedRecords(beam.PTransform[Any, Any]):
                 | "ReadMessages" >> ReadMessages(job.source, self._folder)
                 | "Together" >> beam.BatchElements(1, CHUNK_ROWS)
                 | "ParseMessages" >> beam.ParDo(ParseMessages(job, self._columns))
-                | "FetchContents" >> beam.ParDo(FetchContents(rules, job.source.format == "documents"))
+                | "FetchContents" >> beam.ParDo(FetchContents(rules, job.own_files))
             )
         seconds = bundle_seconds(job, pbegin.pipeline.options.view_as(StandardOptions).runner)
         stream = Stream(job, self._columns, self._folder, self._load, seconds)

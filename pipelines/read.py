@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from classer_core.errors import JobError, Problem, StorageError
 from classer_core.fetching.rules import redacted
-from classer_core.records import REQUEST_FIELDS
+from classer_core.records import OWN_FIELDS
 from classer_core.storage import read_start
 from classer_core.storage_errors import as_problem
 from pipelines.chunks import Chunk, SourceChunk, check_requests
@@ -20,6 +20,7 @@ from pipelines.damage import DamagedFileError, decoding
 from pipelines.job import Job
 from pipelines.job.sections import BigQuerySource
 from pipelines.readers import Columns, Part, Reader, file_failure, reader_for
+from pipelines.readers.typing import unified
 from pipelines.storage import display_name, find_files, is_compressed, open_file
 from pipelines.streaming.parsing import stream_columns
 
@@ -68,7 +69,7 @@ def source_columns(job: Job) -> Columns:
     if problems and not schemas:
         raise JobError(problems[:1])
     try:
-        schema = pa.unify_schemas(schemas, promote_options="permissive")
+        schema = unified(schemas)
     except pa.ArrowException as error:
         remedy = "Split the source into jobs with one set of types each."
         raise JobError(
@@ -80,23 +81,22 @@ def source_columns(job: Job) -> Columns:
 def _columns(job: Job, schema: pa.Schema) -> Columns:
     known = ", ".join(schema.names)
     problems = []
-    for field, column in (job.source.columns or {}).items():
+    needed = [(f"source.columns.{field}", column) for field, column in job.source.columns.items()]
+    needed += [
+        ("record_fields", field) for field in job.record_fields if field not in {*OWN_FIELDS, *job.source.columns}
+    ]
+    for place, column in needed:
         if column not in schema.names:
-            remedy = f"The source has: {known}."
-            problems.append(Problem(f"source.columns.{field}", column, "is no column of the source", remedy))
+            problems.append(Problem(place, column, "is not a column of the source", f"The source has: {known}."))
     wanted = job.passthrough if isinstance(job.passthrough, list) else []
     for name in wanted:
         if name not in schema.names:
-            problems.append(Problem("passthrough", name, "is no column of the source", f"The source has: {known}."))
-    fields = {
-        field: column
-        for field in REQUEST_FIELDS
-        if (column := job.source.column_of(field)) is not None and column in schema.names
-    }
+            problems.append(Problem("passthrough", name, "is not a column of the source", f"The source has: {known}."))
+    fields = {field: column for field, column in job.field_columns.items() if column in schema.names}
     if not fields.keys() & CONTENT_FIELDS and not problems:
-        column = job.source.column_of("text") or "text"
+        column = job.column_of("text") or "text"
         remedy = f"Name a column in source.columns.text, .image or .file; the source has: {known}."
-        problems.append(Problem("source.columns.text", column, "is no column of the source", remedy))
+        problems.append(Problem("source.columns.text", column, "is not a column of the source", remedy))
     elif "text" in fields and not _is_text(type_ := schema.field(fields["text"]).type):
         remedy = "Name a column of strings in source.columns.text."
         problems.append(Problem("source.columns.text", fields["text"], f"holds {type_}, not text", remedy))

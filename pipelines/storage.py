@@ -85,6 +85,11 @@ def _raise(error: OSError) -> None:
         raise error
 
 
+def fixed_folder(pattern: str) -> str:
+    """The folder of a pattern that all of its files lie below."""
+    return str(Path(_MAGIC.split(pattern, maxsplit=1)[0] + "x").parent)
+
+
 def is_match(pattern: str, path: str) -> bool:
     """Whether a path is one of those that a pattern means."""
     return re.match(FileSystem.translate_pattern(pattern + "*" * pattern.endswith("/")), path) is not None

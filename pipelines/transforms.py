@@ -24,7 +24,7 @@ from classer_core.cached import load_cached_engine, with_cache
 from classer_core.engine import Engine
 from classer_core.environment import FROM_ENVIRONMENT, holds_password
 from classer_core.fetching import FetchRules
-from classer_core.records import REQUEST_FIELDS
+from classer_core.records import OWN_FIELDS, REQUEST_FIELDS
 from classer_core.requests import RequestParser
 from pipelines import classify
 from pipelines.chunks import (
@@ -91,7 +91,7 @@ class ClassifyRecords(beam.PTransform[Any, Any]):
     schema follow in their result row; one that is named like a result column gets the prefix `input_`.
 
     Args:
-        labels: what to choose from; records may bring their own.
+        labels: what to choose from; without, each record brings its own (`record_fields`).
         descriptions: label -> what it means.
         examples: label -> texts that have it.
         text_type: what the texts are, as in "app review".
@@ -100,6 +100,8 @@ class ClassifyRecords(beam.PTransform[Any, Any]):
         min_confidence: answers below it abstain.
         fallback_label: the label of answers that abstain.
         columns: request field -> column, where names differ, as in `{"text": "body"}`.
+        record_fields: request fields that records may set, besides `id`, `text` and those in `columns`, as in
+            `["labels", "image"]`. Name only what whoever writes the records may choose.
         passthrough: whether the records' columns follow in results, or which of them.
         model: `embedded`, a Hugging Face id, or a folder.
         visual_model: what looks at pictures and pages.
@@ -127,6 +129,7 @@ class ClassifyRecords(beam.PTransform[Any, Any]):
         min_confidence: float | None = None,
         fallback_label: str | None = None,
         columns: Mapping[str, str] | None = None,
+        record_fields: Sequence[str] = (),
         passthrough: bool | Sequence[str] = True,
         model: str = "embedded",
         visual_model: str = "embedded",
@@ -149,9 +152,15 @@ class ClassifyRecords(beam.PTransform[Any, Any]):
         }
         RequestParser(self._defaults)
         self._abstention = Abstention.of(min_confidence, fallback_label)
-        self._columns = dict(columns or {})
-        if unknown := self._columns.keys() - set(REQUEST_FIELDS):
-            raise ValueError(f"columns: {sorted(unknown)} are no request fields. Known: {', '.join(REQUEST_FIELDS)}.")
+        for place, names in {"columns": columns or {}, "record_fields": record_fields}.items():
+            if unknown := set(names) - set(REQUEST_FIELDS):
+                known = ", ".join(REQUEST_FIELDS)
+                raise ValueError(f"{place}: {sorted(unknown)} are not request fields. Known: {known}.")
+        self._columns = {name: name for name in (*OWN_FIELDS, *record_fields)} | dict(columns or {})
+        if labels is None and "labels" not in self._columns:
+            raise ValueError(
+                "labels are missing: give labels, or record_fields=['labels'] if each record brings its own"
+            )
         if holds_password(cache):
             remedy = f"set a variable where workers run, and give cache='{FROM_ENVIRONMENT}NAME'"
             raise ValueError(f"cache: holds a password, which would stand in the pipeline's graph: {remedy}")
@@ -185,11 +194,11 @@ class ClassifyRecords(beam.PTransform[Any, Any]):
 
 
 class CheckRecords(beam.DoFn):
-    """Lists of records in, chunks of checked requests out."""
+    """Lists of records in, chunks of checked requests out; `columns` is request field -> column."""
 
     def __init__(self, defaults: Mapping[str, Any], columns: Mapping[str, str], passed: pa.Schema) -> None:
         self._defaults = defaults
-        self._columns = {name: columns.get(name, name) for name in REQUEST_FIELDS}
+        self._columns = columns
         self._passed = passed
 
     def setup(self) -> None:

@@ -113,6 +113,9 @@ def row_fields(columns: Columns) -> list[tuple[str, str, Any]]:
     requested = [(name, column) for name, column in columns.fields.items() if name != "id"]
     # Beam takes no name that starts with an underscore, as that of rescued values does.
     others = [(name.lstrip("_"), name) for name in types if name not in columns.fields.values()]
+    # A column that is named like a field which another column holds keeps its values under a name of its own.
+    taken = {"id", *columns.fields}
+    others = [(f"input_{name}" if name in taken else name, column) for name, column in others]
     return [(name, column, types.get(column, Optional[str])) for name, column in requested + others]
 
 

@@ -80,14 +80,22 @@ def _show_graph(load: Callable[[], Job], folder: Path, runner: str, beam_args: l
 
 @app.command()
 def check(job_file: JobFile, overrides: Overrides = None) -> None:
-    """Checks everything of a job that can be known before it runs, and lists every problem found."""
+    """Checks everything of a job that can be known before it runs, and lists every problem found.
+
+    Some rows of files on this machine are parsed, and it says what share of them would fail, and why. Files elsewhere
+    are looked at when the job starts.
+    """
     from pipelines.job import load_job
 
     try:
-        load_job(job_file, overrides or [])
+        job = load_job(job_file, overrides or [])
+        look = _first_look(job, job_file.resolve().parent)
     except JobError as error:
         stop_wrong_job(error)
-    out.print(f"{job_file}: nothing wrong", markup=False, highlight=False)
+    if look:
+        out.print(look, style="yellow", markup=False, highlight=False, soft_wrap=True)
+    else:
+        out.print(f"{job_file}: nothing wrong", markup=False, highlight=False)
 
 
 @app.command()
@@ -136,6 +144,20 @@ def classify(
         else:
             table.add_row(shown, plain(f"({result.code}: {result.message})"), "", "")
     out.print(table)
+
+
+def _first_look(job: Job, folder: Path) -> str:
+    """What fails of a sample of a job's rows, if anything; empty where its source is not on this machine."""
+    from classer_core.storage import is_url
+    from pipelines.job.sections import FileSource
+
+    if not isinstance(job.source, FileSource) or job.source.format == "documents" or any(map(is_url, job.source.path)):
+        return ""
+    from pipelines.read import source_columns
+    from pipelines.sample import first_look
+
+    look = first_look(job, source_columns(job), str(folder))
+    return str(look) if look.failures else ""
 
 
 def _refuse_strays(beam_args: list[str]) -> None:

@@ -64,8 +64,7 @@ def _columns(job: Job) -> Columns:
     source = job.source
     if source.is_stream or (isinstance(source, FileSource) and not any(is_url(path) for path in source.path)):
         return source_columns(job)
-    named = {"id": job.source.column_of("id"), "text": job.source.column_of("text"), **(job.source.columns or {})}
-    return Columns({field: column for field, column in named.items() if column}, pa.schema([]))
+    return Columns(job.field_columns, pa.schema([]))
 
 
 def _steps(proto: Any) -> list[str]:

@@ -96,6 +96,8 @@ def _trial(job: Job, mode: str | None, gold: Gold, scratch: Path) -> tuple[Job, 
     trial = job.model_copy(
         update={
             "source": gold.source or job.source,
+            # The columns of a gold file are all mapped; its right labels are none of them.
+            "record_fields": [] if gold.source else job.record_fields,
             "output": FileOutput(path=str(scratch / "results")),
             "failures": None,
             "passthrough": False,

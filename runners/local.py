@@ -29,6 +29,7 @@ from pipelines.job import Job
 from pipelines.job.checks import need_end
 from pipelines.read import source_columns
 from pipelines.readers.parquet import count_rows
+from pipelines.sample import first_look
 from pipelines.storage import find_files
 from pipelines.streaming.polling import join_all
 from pipelines.streaming.stopping import stopped_by_signals
@@ -84,6 +85,9 @@ def run_job(
     check_budget(job, runner, launch.at_once)
     columns = source_columns(job)
     check_places(job, columns, run, str(folder))
+    look = first_look(job, columns, str(folder))
+    if look.failures and console is not None:
+        console.print(str(look), style="yellow", markup=False, highlight=False, soft_wrap=True)
     if load is not None:
         load_cached: Callable[[], CachedEngine] = partial(with_cache, cache_url(job, runner), load)
     else:

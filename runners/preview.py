@@ -21,7 +21,7 @@ from runners.console import plain
 
 def preview(job: Job, count: int) -> Table:
     """Return a table of the first `count` result rows of a finished job."""
-    column = job.source.column_of("text") or ""
+    column = job.column_of("text") or ""
     table = Table("id", Column(column, no_wrap=True, max_width=48), "label", "confidence", box=None, pad_edge=False)
     for row in first_rows(job, count):
         labels = [item["label"] for item in row.get("labels") or ()] or [row.get("label")]

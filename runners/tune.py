@@ -73,7 +73,9 @@ def _lesson(job: Job, job_file: Path, gold: str | None, gold_column: str, sample
     if gold is not None:
         known = read_gold(job.spelled_out(), gold, gold_column, folder)
         source = known.source or job.source
-        records = records_of(job.model_copy(update={"source": source}), folder, known.labels.keys())
+        named = [] if known.source else job.record_fields  # the columns of a gold file are all mapped
+        asked = job.model_copy(update={"source": source, "record_fields": named})
+        records = records_of(asked, folder, known.labels.keys())
         texts = zip(records, expanded_texts(records), strict=True)
         rows = [(text, label) for record, text in texts if text for label in known.labels[record.id][:1]]
     model = load_model(job.model)

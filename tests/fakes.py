@@ -6,8 +6,11 @@ from typing import ClassVar
 import numpy as np
 
 from classer_core import Classifier, Engine, RecordError, Scores
+from classer_core.records import OWN_FIELDS, REQUEST_FIELDS
 
 POISON = "poison"
+# What records may set only where their job says so.
+OPT_IN_FIELDS = [name for name in REQUEST_FIELDS if name not in OWN_FIELDS]
 
 
 class FakeModel:

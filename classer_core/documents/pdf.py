@@ -19,7 +19,7 @@ pymupdf.TOOLS.mupdf_display_warnings(False)
 
 
 def read_pdf(data: bytes, wanted: Wanted) -> Expanded:
-    """A PDF's bytes in, its pages out; damage that MuPDF repairs goes unmentioned.
+    """A PDF's bytes in, its pages out; damage goes unmentioned where repair leaves something to read or to look at.
 
     Raises:
         ExpandError: encrypted, damaged beyond repair, without pages, or with too many.
@@ -30,8 +30,12 @@ def read_pdf(data: bytes, wanted: Wanted) -> Expanded:
             raise ExpandError(FailureCode.DOCUMENT_ENCRYPTED, "the PDF needs a password: remove it and try again")
         count = document.page_count
         if count:
-            return read_pages(document, wanted, data)
-        failure = ExpandError(FailureCode.DOCUMENT_EMPTY, "the PDF has no pages")
+            expanded = read_pages(document, wanted, data)
+            if not document.is_repaired or _has_content(document, expanded):
+                return expanded
+            failure = ExpandError(FailureCode.DOCUMENT_DAMAGED, "the PDF is damaged, and nothing of its pages is left")
+        else:
+            failure = ExpandError(FailureCode.DOCUMENT_EMPTY, "the PDF has no pages")
     except (pymupdf.FileDataError, pymupdf.EmptyFileError, RuntimeError, ValueError) as error:
         _raise_if_memory(error)
         failure = ExpandError(FailureCode.DOCUMENT_DAMAGED, f"the PDF can't be opened: {_short(error)}")
@@ -66,6 +70,14 @@ def read_pages(document: Any, wanted: Wanted, pdf: bytes | None = None) -> Expan
         50
     )  # the older half: fonts that the next document has too stay, worth a third of the speed
     return Expanded(pages, used / count)
+
+
+def _has_content(document: Any, expanded: Expanded) -> bool:
+    """Whether a page has text, or any mark on it."""
+    if any(page.text.strip() for page in expanded.pages):
+        return True
+    pages = (document[index] for index in range(len(expanded.pages)))
+    return any(page.get_images() or page.get_bboxlog() or page.first_annot or page.first_widget for page in pages)
 
 
 def draw(page: Any, side_px: int, pdf: bytes | None = None, index: int = 0) -> Image | None:

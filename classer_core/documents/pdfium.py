@@ -13,7 +13,7 @@ PDFIUM_ERRORS = (pypdfium2.PdfiumError, IndexError, ValueError, OSError)
 
 
 def read(data: bytes, wanted: Wanted) -> Expanded | None:
-    """A PDF's bytes in, its pages out; None where PDFium finds none either.
+    """A damaged PDF's bytes in, its pages out; None where PDFium finds nothing on them either.
 
     Raises:
         ExpandError: more pages than allowed.
@@ -28,15 +28,18 @@ def read(data: bytes, wanted: Wanted) -> Expanded | None:
         return None
     used = wanted.page_range(count)
     pages = []
+    has_content = False
     for index in range(used):
         try:
             page = document[index]
             text = page.get_textpage().get_text_bounded()
+            has_content = has_content or bool(text.strip()) or next(iter(page.get_objects()), None) is not None
             zoom = page_zoom(page.get_width(), page.get_height(), wanted.side_px) if wanted.looks_at(text) else None
             pages.append(ExpandedPage(text, None if zoom is None else _as_image(_render(page, zoom))))
         except PDFIUM_ERRORS:
             continue
-    return Expanded(pages, len(pages) / count) if pages else None
+    # It is asked only for damaged files: blank pages are what is left of them.
+    return Expanded(pages, len(pages) / count) if has_content else None
 
 
 def draw(data: bytes, index: int, zoom: float) -> Image | None:

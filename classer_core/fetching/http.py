@@ -23,8 +23,51 @@ MAX_RETRY_AFTER_S = 10.0
 RETRIED_STATUS = {429, 500, 502, 503, 504}
 CONCURRENT = 32
 USER_AGENT = "classer-pipelines"
-# 64:ff9b::/96 and 2002::/16 carry an IPv4 address that a gateway would dial.
-NAT64, SIX_TO_FOUR = ipaddress.ip_network("64:ff9b::/96"), ipaddress.ip_network("2002::/16")
+# What IANA's registries of special-purpose addresses list and Python's own `is_global` lets pass, or lets pass in some
+# versions; and a cloud's own services behind an address that looks public.
+# https://www.iana.org/assignments/iana-ipv4-special-registry, https://www.iana.org/assignments/iana-ipv6-special-registry
+SPECIAL = tuple(
+    map(
+        ipaddress.ip_network,
+        (
+            "0.0.0.0/8",
+            "100.64.0.0/10",  # carriers' NAT; Alibaba Cloud's metadata
+            "168.63.129.16/32",  # Azure's host: metadata, DNS, agents
+            "169.254.0.0/16",
+            "192.0.0.0/24",  # protocols' own; Oracle Cloud's metadata
+            "192.0.2.0/24",
+            "192.31.196.0/24",
+            "192.52.193.0/24",
+            "192.88.99.0/24",
+            "192.175.48.0/24",
+            "198.18.0.0/15",
+            "198.51.100.0/24",
+            "203.0.113.0/24",
+            "240.0.0.0/4",
+            "64:ff9b:1::/48",  # NAT64 within a network
+            "100::/64",
+            "100:0:0:1::/64",
+            "2001::/23",  # protocols' own, Teredo, ORCHID
+            "2001:db8::/32",
+            "2620:4f:8000::/48",
+            "3fff::/20",
+            "5f00::/16",
+            "fc00::/7",
+            "fe80::/10",
+            "fec0::/10",  # site-local: given up, and still routed
+        ),
+    )
+)
+# The only block of IPv6 that is given out to the internet.
+PUBLIC_V6 = ipaddress.ip_network("2000::/3")
+# An address of IPv6 that stands for one of IPv4, which a gateway or the system would dial: (prefix, bits behind it).
+EMBEDDED_V4 = (
+    (ipaddress.ip_network("::/96"), 0),  # compatible, given up
+    (ipaddress.ip_network("::ffff:0:0/96"), 0),  # mapped
+    (ipaddress.ip_network("::ffff:0:0:0/96"), 0),  # translated
+    (ipaddress.ip_network("64:ff9b::/96"), 0),  # NAT64
+    (ipaddress.ip_network("2002::/16"), 80),  # 6to4
+)
 
 
 class AddressRefusedError(OSError):
@@ -135,12 +178,13 @@ def is_public(address: str) -> bool:
     """Whether an IP address is one that anybody may dial: of the internet, and no way round to a private one."""
     ip = ipaddress.ip_address(address.partition("%")[0])
     if isinstance(ip, ipaddress.IPv6Address):
-        if ip.ipv4_mapped is not None:
-            ip = ip.ipv4_mapped
-        elif ip in NAT64:
-            ip = ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
-        elif ip in SIX_TO_FOUR:
-            ip = ipaddress.IPv4Address((int(ip) >> 80) & 0xFFFFFFFF)
+        behind = next((bits for network, bits in EMBEDDED_V4 if ip in network), None)
+        if behind is not None:
+            ip = ipaddress.IPv4Address((int(ip) >> behind) & 0xFFFFFFFF)
+        elif ip not in PUBLIC_V6:
+            return False
+    if any(ip in network for network in SPECIAL if network.version == ip.version):
+        return False
     return ip.is_global and not ip.is_multicast and not ip.is_reserved and not ip.is_unspecified
 
 

@@ -14,8 +14,13 @@ from classer_core.filesystems import scheme_of
 
 MAX_BYTES = 50 << 20
 _BASE64 = re.compile(r"^[A-Za-z0-9+/_-]+={0,2}$")
+_PADDED = re.compile(r"^[A-Za-z0-9+/_-]+=+$")
 # A shorter string of base64's letters is more likely a path.
 MIN_BASE64_CHARS = 32
+MAX_PATH_CHARS = 4_096
+# How the base64 of PDF, DOCX (zip), PNG, JPEG, GIF, WebP and TIFF begins.
+BASE64_STARTS = ("JVBERi", "UEsDB", "iVBORw0KG", "/9j/", "R0lGOD", "UklGR", "SUkqA", "TU0AK")
+_EXTENSION = re.compile(r"\.[A-Za-z0-9]{2,5}$")
 
 
 @dataclass(frozen=True)
@@ -50,9 +55,8 @@ def inline_bytes(source: str, place: str) -> bytes | None:
         if not head.lower().rstrip().endswith(";base64"):
             return _within_limit(unquote_to_bytes(body), place)
         return _decoded(unquote_to_bytes(body).decode("latin-1"), place)
-    compact = "".join(source.split()) if len(source) >= MIN_BASE64_CHARS else ""
-    if compact and _BASE64.match(compact) and not _looks_like_path(source):
-        return _decoded(compact, place)
+    if _claims_base64(source):
+        return _decoded(source, place)
     return None
 
 
@@ -74,9 +78,22 @@ def without_secrets(source: str) -> str:
         return source.partition("?")[0].rpartition("@")[2]
 
 
-def _looks_like_path(source: str) -> bool:
-    """A slash at the start is a path, except in the base64 of a JPEG (`/9j/`)."""
-    return source.startswith("/") and not source.startswith("/9j/")
+def _claims_base64(source: str) -> bool:
+    """Whether a text that is not a URL is meant to be base64, broken or not, and not a path.
+
+    It is, if it begins as the base64 of a known kind of file does; if it ends in padding; or if it is long and of
+    base64's letters. A slash at the start is a path, except in the base64 of a JPEG (`/9j/`).
+    """
+    if source.startswith(BASE64_STARTS):
+        return not _EXTENSION.search(source)
+    if scheme_of(source) or source.startswith(("/", ".", "~")):
+        return False
+    if len(source) > MAX_PATH_CHARS:  # whatever is in it
+        return True
+    compact = "".join(source.split())
+    if _PADDED.match(compact):
+        return True
+    return len(source) >= MIN_BASE64_CHARS and _BASE64.match(compact) is not None
 
 
 def _decoded(text: str, place: str) -> bytes:

@@ -40,6 +40,7 @@ class CombinedModel:
 
         `strongest` of the scores is the position of the page that weighed most.
         """
+        read_pictures = [_pictures_in(content) if self.visual is not None else 0 for content in contents]
         contents = self._read_pictures(contents)
         parts = [[n for n, page in enumerate(content.pages) if page.text.strip()] for content in contents]
         with_text = [n for n, positions in enumerate(parts) if positions]
@@ -55,8 +56,12 @@ class CombinedModel:
                 outcomes.append(read)
             elif n in seen:
                 outcomes.append(_combined(read, *seen[n]))
+            elif read is None:
+                outcomes.append(self._nothing(content))
             else:
-                outcomes.append(read if read is not None else self._nothing(content))
+                # Pictures whose words were read, and nothing else of them, cost no image tokens.
+                read.visual_tokens = 0 if read_pictures[n] else None
+                outcomes.append(read)
         return outcomes
 
     def _score_texts(self, texts: list[list[str]], classifiers: list[Classifier]) -> Sequence[Scores | RecordError]:
@@ -100,6 +105,10 @@ class CombinedModel:
             remedy = "set visual_model to embedded, or to an image-text model"
             return RecordError(FailureCode.NEEDS_VISUAL_MODEL, f"it has no text, and visual_model is none: {remedy}")
         return RecordError(FailureCode.DOCUMENT_EMPTY, "there is neither text in it nor anything to look at")
+
+
+def _pictures_in(content: Content) -> int:
+    return sum(page.pixels is not None for page in content.pages)
 
 
 def _with(page: Page, written: str) -> Page:

@@ -50,7 +50,7 @@ def _key_problems(job: Job, target: Target, columns: Columns) -> list[Problem]:
         return []
     problems = []
     if "id" in key and "id" not in columns.fields:
-        column, message = job.source.column_of("id") or "id", "is no column of the source, and rows merge by it"
+        column, message = job.column_of("id") or "id", "is no column of the source, and rows merge by it"
         remedy = "Name the column of the key in source.columns.id."
         problems.append(Problem("source.columns.id", column, message, remedy))
     source = job.source

@@ -15,6 +15,7 @@ from classer_core.classifiers import Classifier, shown
 from classer_core.environment import FROM_ENVIRONMENT, is_reference, is_set
 from classer_core.errors import JobError, Problem
 from classer_core.fetching.rules import FetchRules
+from classer_core.records import OWN_FIELDS, REQUEST_FIELDS
 from classer_core.requests import CLASSIFIER_FIELDS, RequestParser
 from classer_core.saved import ClassifierStore, SavedClassifiers
 from classer_core.storage import is_url
@@ -31,6 +32,7 @@ from pipelines.job.sections import (
     FileOutput,
     Seconds,
     Section,
+    check_fields,
     formats_of,
     nearest,
 )
@@ -52,7 +54,7 @@ class _UniqueKeys(yaml.SafeLoader):
 
 
 class Job(Section):
-    """A whole job. Any request field set here holds for records that have none of their own."""
+    """A whole job. A request field set here holds for all records that do not set it, or may not."""
 
     source: AnySource
     output: AnyOutput
@@ -81,6 +83,7 @@ class Job(Section):
     allow_http: bool = False
     failures: AnyOutput | None = None  # a text is a folder; none: beside the output
     passthrough: bool | list[str] = True
+    record_fields: list[str] = Field(default_factory=list)  # request fields that records may set, besides id and text
     max_failure_ratio: Annotated[float, Field(ge=0, le=1, strict=False)] = 1.0
     publish_anyway: bool = False  # although more records have failed than max_failure_ratio allows
     max_unreadable_files: Annotated[int, Field(ge=0)] = 0
@@ -95,6 +98,12 @@ class Job(Section):
         # A variable may be known to the workers alone.
         if isinstance(value, str) and (not is_reference(value) or is_set(value)):
             parse_cache_url(value)
+        return value
+
+    @field_validator("record_fields")
+    @classmethod
+    def _known_fields(cls, value: list[str]) -> list[str]:
+        check_fields(value)
         return value
 
     @model_validator(mode="before")
@@ -119,6 +128,26 @@ class Job(Section):
             fields = self.output.model_dump(exclude_unset=True, exclude={"key", "table", "write"})
             return BigQueryOutput(table=table, write=write, **fields)
         return self.failures
+
+    def column_of(self, field: str) -> str | None:
+        """The column that holds a request field; None where records may not set it.
+
+        `id` and `text` are always taken from records. Any other field is taken only where `source.columns` maps it or
+        `record_fields` names it: whoever writes a record must not choose how it is judged.
+        """
+        allowed = field in OWN_FIELDS or field in self.record_fields
+        return self.source.columns.get(field, field if allowed else None)
+
+    @property
+    def field_columns(self) -> dict[str, str]:
+        """Request field -> column, of all fields that records may set."""
+        columns = {field: self.column_of(field) for field in REQUEST_FIELDS}
+        return {field: column for field, column in columns.items() if column is not None}
+
+    @property
+    def own_files(self) -> tuple[str, ...]:
+        """The patterns of the files that are records themselves; none, unless the source is documents."""
+        return self.source.path if self.source.format == "documents" else ()
 
     def fetch_rules(self, folder: str) -> FetchRules:
         """What records of this job may reach; their relative paths start at `folder`."""

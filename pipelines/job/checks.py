@@ -27,10 +27,12 @@ def problems_of(job: Job, file: Path) -> list[Problem]:
 
 
 def _classifier_problems(job: Job, file: Path) -> list[Problem]:
-    given = [job.labels, job.classifier, job.source.column_of("labels"), job.source.column_of("classifier")]
+    given = [job.labels, job.classifier, job.column_of("labels"), job.column_of("classifier")]
     if not any(value is not None for value in given):
-        message = "labels are missing: neither the job nor a column has them"
-        remedy = "Add `labels:`, `classifier:`, or `source.columns.labels`."
+        message = "labels are missing: the job has none, and its records may not bring their own"
+        remedy = (
+            "Add `labels:` or `classifier:`; or `record_fields: [labels]`, if whoever writes records may choose them."
+        )
         return [Problem(f"{file}: labels", "", message, remedy)]
     try:
         _ = job.abstention

@@ -39,6 +39,13 @@ Table = Annotated[str, Field(pattern=r"^[a-z][a-z0-9:.-]*\.[A-Za-z0-9_]+\.[\p{L}
 Column = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 
 
+def check_fields(names: Iterable[str]) -> None:
+    """Raise a ValueError if one of the names is not a request field."""
+    for name in names:
+        if name not in REQUEST_FIELDS:
+            raise ValueError(f"{name!r} is not a request field. {nearest(name, REQUEST_FIELDS)}")
+
+
 class Section(BaseModel):
     """A mapping of a job file: unknown keys and wrong types are errors, and nothing changes after the check."""
 
@@ -50,32 +57,20 @@ class Section(BaseModel):
 
 
 class Source(Section):
-    """What all sources have. `columns` maps request field -> column of the source.
+    """What all sources have. `columns` maps request field -> column of the source; see `Job.column_of`."""
 
-    Without `columns`, a column named like a request field is that field. With it, only the columns it names are,
-    besides `id` and `text`.
-    """
-
-    columns: dict[str, str] | None = None
+    columns: dict[str, str] = {}
 
     @field_validator("columns")
     @classmethod
-    def _known_fields(cls, value: dict[str, str] | None) -> dict[str, str] | None:
-        for name in value or {}:
-            if name not in REQUEST_FIELDS:
-                raise ValueError(f"{name!r} is no request field. {nearest(name, REQUEST_FIELDS)}")
+    def _known_fields(cls, value: dict[str, str]) -> dict[str, str]:
+        check_fields(value)
         return value
 
     @property
     def is_stream(self) -> bool:
         """Whether records keep coming."""
         return False
-
-    def column_of(self, field: str) -> str | None:
-        """The column that holds a request field, if the source has one."""
-        if self.columns is None:
-            return field
-        return self.columns.get(field, field if field in ("id", "text") else None)
 
 
 class FileSource(Source):

@@ -11,6 +11,15 @@ from classer_core.records import Failure
 from pipelines.chunks import SourceChunk, record_json, row_values
 from pipelines.readers import Columns
 
+# A file of more columns than this is a bomb, or not a table.
+MAX_COLUMNS = 10_000
+
+
+def check_width(columns: int) -> None:
+    """Raise if a file has more columns than a table has: it counts as damaged."""
+    if columns > MAX_COLUMNS:
+        raise pa.ArrowInvalid(f"it has {columns:,} columns, where {MAX_COLUMNS:,} are allowed")
+
 
 def chunk_of(batch: pa.RecordBatch, columns: Columns, positions: list[str]) -> SourceChunk:
     """A batch of a source in, the same with Python values of its request fields out; `positions` has one per row."""

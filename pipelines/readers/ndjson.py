@@ -22,6 +22,8 @@ READ_BYTES = 1 << 20
 SAMPLE_ROWS = 10_000
 SAMPLE_BYTES = 16 << 20
 MAX_LINE_BYTES = 128 << 20
+# Commas of a text count too: one with more of them has more tokens than a record may have.
+MAX_VALUES = 4_000_000
 # orjson reads integers beyond 64 bits as floats and would lose digits; the standard library keeps them.
 _LONG_NUMBER = re.compile(rb"\d{19}")
 Line = tuple[int, int, bytes | None]  # byte offset, line number within the part, content (None: too long)
@@ -89,6 +91,9 @@ def parse_object(line: bytes | None) -> dict[str, Any]:
     """
     if line is None:
         raise RecordError(FailureCode.ROW_TOO_LONG, f"is longer than {MAX_LINE_BYTES:,} bytes")
+    # Each empty list of two bytes becomes an object of sixty.
+    if len(line) > MAX_VALUES and sum(map(line.count, (b",", b"[", b"{"))) > MAX_VALUES:
+        raise RecordError(FailureCode.ROW_TOO_LONG, f"has more than {MAX_VALUES:,} values")
     try:
         value = json.loads(line) if _LONG_NUMBER.search(line) else orjson.loads(line)
     except UnicodeDecodeError as error:

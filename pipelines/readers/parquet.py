@@ -4,20 +4,28 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Collection, Iterable, Iterator
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from classer_core.errors import StorageError
 from pipelines.chunks import CHUNK_BYTES, CHUNK_ROWS, SourceChunk
 from pipelines.damage import DamagedFileError, decoding
 from pipelines.readers import Columns, Part, file_failure
-from pipelines.readers.arrow import chunk_of
+from pipelines.readers.arrow import check_width, chunk_of
 from pipelines.storage import open_file
 
 ROW_GROUPS_PER_PART = 8
 SMALL_BYTES = 4 << 20
+# What one read may decode to. The file's own sizes don't tell: a value that is stored once may stand in every row.
+DECODED_BYTES = 64 << 20
+# Of numbers and times, which take less in the file where they repeat.
+VALUE_BYTES = 8
+# Read at once from the storage when only the start of a column is looked at.
+BUFFER_BYTES = 1 << 16
+REPEATING = {"PLAIN_DICTIONARY", "RLE_DICTIONARY", "DELTA_BYTE_ARRAY"}
 
 
 class ParquetReader:
@@ -26,7 +34,9 @@ class ParquetReader:
     def schema(self, file: BinaryIO) -> pa.Schema:
         """The file's own schema."""
         with decoding(file):
-            return pq.ParquetFile(file).schema_arrow.remove_metadata()
+            schema = pq.ParquetFile(file).schema_arrow.remove_metadata()
+            check_width(len(schema))
+            return schema
 
     def parts(self, path: str, size_bytes: int) -> list[Part]:
         """Runs of row groups; a small file is not opened for it."""
@@ -48,25 +58,78 @@ class ParquetReader:
                 row = sum(parquet.metadata.row_group(group).num_rows for group in range(part.start))
                 present = set(parquet.schema_arrow.names)
                 wanted = [c for c in dict.fromkeys([*columns.fields.values(), *columns.passed.names]) if c in present]
-                groups = range(part.start, end)
-                rows = _rows_at_once(parquet.metadata, groups, wanted)
-                for batch in parquet.iter_batches(rows, row_groups=groups, columns=wanted):
-                    positions = [f"{name}#{row + offset + 1}" for offset in range(len(batch))]
-                    yield chunk_of(batch, columns, positions)
-                    row += len(batch)
+                check_width(len(present))
+                for group in range(part.start, end):
+                    rows = _rows_at_once(file, parquet.metadata, group, wanted)
+                    for batch in _together(parquet.iter_batches(rows, row_groups=[group], columns=wanted)):
+                        positions = [f"{name}#{row + offset + 1}" for offset in range(len(batch))]
+                        yield chunk_of(batch, columns, positions)
+                        row += len(batch)
         except DamagedFileError as error:
             yield SourceChunk([], {}, empty[0], [file_failure(name, error, f" after row {row}" if row else "")])
 
 
-def _rows_at_once(metadata: pq.FileMetaData, groups: Iterable[int], columns: Collection[str]) -> int:
-    """How many rows make a chunk: fewer where they are large, as those with pictures in them are."""
-    row_bytes = 1
+def _rows_at_once(file: BinaryIO, metadata: pq.FileMetaData, group: int, columns: Collection[str]) -> int:
+    """How many rows of a row group are decoded at once: fewer where they are large, or may be."""
+    row_group = metadata.row_group(group)
+    rows = max(row_group.num_rows, 1)
     within = tuple(f"{column}." for column in columns)  # a name may have dots of its own
-    for group in map(metadata.row_group, groups):
-        found = map(group.column, range(group.num_columns))
-        size = sum(part.total_uncompressed_size for part in found if f"{part.path_in_schema}.".startswith(within))
-        row_bytes = max(row_bytes, size // max(group.num_rows, 1))
-    return max(1, min(CHUNK_ROWS, CHUNK_BYTES // row_bytes))
+    row_bytes = largest = 1
+    for number in range(row_group.num_columns):
+        column = row_group.column(number)
+        if not f"{column.path_in_schema}.".startswith(within):
+            continue
+        row_bytes += max(column.total_uncompressed_size, column.num_values * VALUE_BYTES) // rows
+        if column.physical_type == "BYTE_ARRAY" and REPEATING.intersection(column.encodings):
+            largest += _largest_value(file, metadata, group, number) * -(-column.num_values // rows)
+    return max(1, min(CHUNK_ROWS, CHUNK_BYTES // row_bytes, DECODED_BYTES // largest))
+
+
+def _largest_value(file: BinaryIO, metadata: pq.FileMetaData, group: int, number: int) -> int:
+    """Bytes of the longest value that a column of strings may repeat: of its dictionary, or else of all it stores."""
+    column = metadata.row_group(group).column(number)
+    if not column.has_dictionary_page or "DELTA_BYTE_ARRAY" in column.encodings:
+        return int(column.total_uncompressed_size)
+    path = column.path_in_schema
+    probe = pq.ParquetFile(file, metadata=metadata, read_dictionary=[path], buffer_size=BUFFER_BYTES)
+    # One row brings the whole dictionary, and nothing else of the column.
+    batch = next(probe.iter_batches(1, row_groups=[group], columns=[path], use_threads=False), None)
+    values = None if batch is None or not batch.num_columns else _dictionary(batch.column(0))
+    if values is None:
+        return int(column.total_uncompressed_size)
+    return int(pc.max(pc.binary_length(values.cast(pa.large_binary()))).as_py() or 0)
+
+
+def _dictionary(array: Any) -> Any:
+    """The dictionary of an array's only leaf; None where it is not encoded with one."""
+    while not isinstance(array, pa.DictionaryArray):
+        if isinstance(array, pa.StructArray) and array.type.num_fields:
+            array = array.field(0)
+        elif isinstance(array, pa.ListArray | pa.LargeListArray):
+            array = array.values
+        else:
+            return None
+    return array.dictionary
+
+
+def _together(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """The same rows in batches of a chunk's size: what was decoded in one step may be smaller, or larger."""
+    held: list[pa.RecordBatch] = []
+    rows = size = 0
+    for batch in batches:
+        if batch.nbytes > CHUNK_BYTES:
+            yield from ([pa.concat_batches(held)] if held else [])
+            held, rows, size = [], 0, 0
+            step = max(1, len(batch) * CHUNK_BYTES // batch.nbytes)
+            yield from (batch.slice(start, step) for start in range(0, len(batch), step))
+            continue
+        if held and (rows + len(batch) > CHUNK_ROWS or size + batch.nbytes > CHUNK_BYTES):
+            yield pa.concat_batches(held)
+            held, rows, size = [], 0, 0
+        held.append(batch)
+        rows, size = rows + len(batch), size + batch.nbytes
+    if held:
+        yield pa.concat_batches(held)
 
 
 def count_rows(paths: Iterable[str]) -> int:

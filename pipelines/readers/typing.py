@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
@@ -12,13 +13,64 @@ import pyarrow as pa
 # Where values go that don't fit the types found: columns seen later, values of another type. JSON, or null.
 # The name is the one of Databricks' Auto Loader.
 RESCUED = "_rescued_data"
+# Beyond so many keys or levels the keys of a column are data: each would be a column of its own, empty in most rows.
+MAX_TYPE_KEYS = 300
+MAX_TYPE_LEVELS = 16
+MAX_SAMPLED_COLUMNS = 1_000
+KEPT_AS = b"kept_as"
 
 
 def infer_schema(rows: Sequence[Mapping[str, Any]]) -> pa.Schema:
-    """Sampled rows in, their columns in order of appearance out, and `_rescued_data` at the end."""
-    names = list(dict.fromkeys(name for row in rows for name in row))
-    fields = [pa.field(name, _type_of([row.get(name) for row in rows])) for name in names if name != RESCUED]
+    """Sampled rows in, their columns in order of appearance out, and `_rescued_data` at the end.
+
+    Of rows whose keys are data (`{"user_1": ..., "user_2": ...}`) only the most frequent keys are columns. A column
+    whose values have such keys is kept as JSON text.
+    """
+    counts = Counter(name for row in rows for name in row if name != RESCUED)
+    kept = {name for name, _ in counts.most_common(MAX_SAMPLED_COLUMNS)}
+    fields = [_field_of(name, [row.get(name) for row in rows]) for name in counts if name in kept]
     return pa.schema([*fields, pa.field(RESCUED, pa.string())])
+
+
+def unified(schemas: Sequence[pa.Schema]) -> pa.Schema:
+    """The columns of all schemas. One that is kept as JSON in one of them is kept so in all.
+
+    Raises:
+        ArrowException: their types differ too much.
+    """
+    as_text = {item.name: item for schema in schemas for item in schema if is_json(item)}
+    alike = [pa.schema([as_text.get(item.name, item) for item in schema]) for schema in schemas]
+    return pa.unify_schemas(alike, promote_options="permissive")
+
+
+def is_json(item: pa.Field[Any]) -> bool:
+    """Whether a column's values are kept as JSON text, whatever they are."""
+    return (item.metadata or {}).get(KEPT_AS) == b"json"
+
+
+def _field_of(name: str, values: list[Any]) -> pa.Field[Any]:
+    if _is_map_shaped(values):
+        return pa.field(name, pa.string(), metadata={KEPT_AS: b"json"})
+    return pa.field(name, _type_of(values))
+
+
+def _is_map_shaped(values: list[Any]) -> bool:
+    """Whether values have more keys in them, or more levels, than a type should have."""
+    found: set[tuple[str, ...]] = set()
+    pending: list[tuple[tuple[str, ...], Any]] = [((), value) for value in values if isinstance(value, dict | list)]
+    while pending:
+        path, value = pending.pop()
+        if len(path) > MAX_TYPE_LEVELS:
+            return True
+        if isinstance(value, dict):
+            inner = [((*path, key), item) for key, item in value.items()]
+            found.update(key for key, _ in inner)
+            if len(found) > MAX_TYPE_KEYS:
+                return True
+        else:
+            inner = [((*path, "[]"), item) for item in value]
+        pending += [(key, item) for key, item in inner if isinstance(item, dict | list)]
+    return False
 
 
 def fit_columns(
@@ -45,6 +97,8 @@ def fit_columns(
 
 
 def _array(values: list[Any], item: pa.Field[Any], rescued: list[dict[str, Any]]) -> pa.Array[Any]:
+    if is_json(item):
+        return pa.array([None if value is None else as_json(value) for value in values], pa.string())
     nested = pa.types.is_nested(item.type)
     try:
         # Arrow drops struct keys that it does not know: nested values are looked at one by one.

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from classer_core.cached import Known
 from classer_core.errors import FailureCode, RecordError
-from classer_core.records import REQUEST_FIELDS, Failure, Record
+from classer_core.records import Failure, Record
 from classer_core.requests import RequestParser, from_text
 from pipelines.chunks import ATTACHED, Chunk, printable, record_json, shown_source
 from pipelines.job import Job
@@ -61,8 +61,8 @@ def stream_columns(job: Job) -> Columns:
     `fields`: request field -> key of the body, name of an attribute, or `message_id` or `message_key`.
     `passed`: columns of the message, keys of the body as strings, `_rescued_data`.
     """
-    renamed = job.source.columns
-    fields = {name: name for name in REQUEST_FIELDS} if renamed is None else {"id": "id", "text": "text", **renamed}
+    # The messages of watched documents are our own: each names a file, and nothing else.
+    fields = {"file": "file"} if job.source.format == "documents" else job.field_columns
     wanted = job.passthrough
     if isinstance(wanted, bool):
         every = ["event_time"] if job.source.format == "documents" else [*MESSAGE_COLUMNS, RESCUED]
@@ -73,8 +73,8 @@ def stream_columns(job: Job) -> Columns:
 class MessageParser:
     """Parses messages. A body that starts with `{` is a JSON object, any other one is the record's text.
 
-    A field that the body lacks is taken from the attribute of its name. Nothing in a message raises: what is wrong
-    with it becomes its failure.
+    Only the fields in `columns` are taken: from the body, or else from the attribute of that name. Nothing in a message
+    raises: what is wrong with it becomes its failure.
 
     Args:
         columns: what is taken from messages.
@@ -87,7 +87,8 @@ class MessageParser:
         self._requests = requests
         self._id_attribute = id_attribute
         self._passed = columns.passed.names
-        self._taken = {*columns.fields.values(), *self._passed} - MESSAGE_COLUMNS.keys()
+        # Keys of a body that are columns of their own, so that `_rescued_data` does not repeat them.
+        self._taken = {*columns.fields.values(), *self._passed} - MESSAGE_COLUMNS.keys() - {RESCUED}
         self._rescues = RESCUED in self._passed
 
     def parse(self, messages: Sequence[Message]) -> list[Entry]:
@@ -138,11 +139,12 @@ class MessageParser:
         """The request fields of a message."""
         given = {}
         for name, column in self._columns.fields.items():
-            value = body.get(column)
-            if value is None and column in message.attributes:
-                value = from_text(name, message.attributes[column])
-            if value is None and column in ("message_id", "message_key"):
+            if column in ("message_id", "message_key"):  # the message's own, whatever its body says
                 value = message.id if column == "message_id" else message.key
+            else:
+                value = body.get(column)
+                if value is None and column in message.attributes:
+                    value = from_text(name, message.attributes[column])
             if value is not None:
                 given[name] = value
         return given

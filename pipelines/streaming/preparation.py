@@ -9,7 +9,7 @@ import itertools
 import queue
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pyarrow as pa
 
@@ -34,7 +34,7 @@ class Preparation:
     Args:
         load: loads the engine; the first slow record waits for it.
         rules: what records may reach.
-        from_source: whether attachments are files of the job's own source, which it may read.
+        own_files: patterns of the job's source, if attachments are files of it: it may read them.
         passed: the columns that pass through.
         ready: takes each entry when it is prepared; called in one of the threads.
         broken: takes what is no record's fault; called in one of the threads.
@@ -44,14 +44,14 @@ class Preparation:
         self,
         load: Callable[[], CachedEngine],
         rules: FetchRules,
-        from_source: bool,
+        own_files: Sequence[str],
         passed: pa.Schema,
         ready: Callable[[Entry], None],
         broken: Callable[[BaseException], None],
     ) -> None:
         self._load = load
         self._rules = rules
-        self._from_source = from_source
+        self._own_files = own_files
         self._passed = passed
         self._ready = ready
         self._broken = broken
@@ -105,7 +105,10 @@ class Preparation:
         attachments = list(record.attachments)
         if not attachments:
             return None
-        found = read_files(attachments) if self._from_source else shared_fetcher(self._rules).fetch(attachments)
+        if self._own_files:
+            found = read_files(attachments, self._own_files, self._rules)
+        else:
+            found = shared_fetcher(self._rules).fetch(attachments)
         for item, error in zip(attachments, found, strict=True):
             if error is not None:
                 return RecordError(error.code, error.message, item.field)

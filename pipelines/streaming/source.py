@@ -251,6 +251,6 @@ class QueueReader(UnboundedReader):
         return message_parser(self._stream.job, self._stream.columns, self._refresher.requests).parse(messages)
 
     def _preparation(self, ready: Callable[[Entry], None], broken: Callable[[BaseException], None]) -> Preparation:
-        job, from_source = self._stream.job, self._stream.job.source.format == "documents"
+        job = self._stream.job
         rules = job.fetch_rules(self._stream.folder)
-        return Preparation(self._stream.load, rules, from_source, self._stream.columns.passed, ready, broken)
+        return Preparation(self._stream.load, rules, job.own_files, self._stream.columns.passed, ready, broken)

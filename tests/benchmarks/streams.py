@@ -66,6 +66,7 @@ class Bench:
             "source": {**source, **more},
             "labels": LABELS,
             "text_type": "support ticket",
+            "record_fields": ["priority"],
             "cache": "none",
             "output": output,
             "failures": str(self.folder / f"failures-{topic}"),

@@ -46,6 +46,22 @@ def test_a_pdf_gives_the_text_of_every_page(sandbox: Sandbox) -> None:
     assert isinstance(answer, Expanded) and all(page.image is None for page in answer.pages)
 
 
+@pytest.mark.parametrize("kept", [120, 200, 400])
+@pytest.mark.parametrize("looks", ["none", "thin"])
+def test_a_pdf_of_which_repair_leaves_nothing_is_damaged(sandbox: Sandbox, kept: int, looks: str) -> None:
+    answer = expand(sandbox, make.pdf(make.WORDS)[:kept], looks)
+    assert isinstance(answer, RecordError) and answer.code in ("document_damaged", "document_empty"), answer
+
+
+def test_a_blank_page_is_not_damage(sandbox: Sandbox) -> None:
+    assert texts(expand(sandbox, make.pdf(""))) == [""]
+
+
+def test_a_pdf_without_its_end_keeps_its_text(sandbox: Sandbox) -> None:
+    data = make.pdf("The first page is about soup.")
+    assert texts(expand(sandbox, data[: data.rindex(b"xref")])) == ["The first page is about soup."]
+
+
 @pytest.mark.parametrize(("looks", "drawn"), [("none", [False, False]), ("thin", [False, True]), ("all", [True, True])])
 def test_only_pages_that_are_looked_at_are_drawn(sandbox: Sandbox, looks: str, drawn: list[bool]) -> None:
     answer = expand(sandbox, make.pdf(make.WORDS, "stamp"), looks)

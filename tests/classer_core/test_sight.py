@@ -38,6 +38,12 @@ def test_a_scanned_invoice_is_read(engine: Engine) -> None:
     assert answer.visual_tokens is not None and answer.tokens > answer.visual_tokens
 
 
+def test_what_ocr_alone_has_read_counts_as_seen(engine: Engine) -> None:
+    """So much is written there that what is shown does not count."""
+    answer = classify(engine, file(make.scan(" ".join([make.WORDS] * 20))))
+    assert (answer.visual_tokens is not None and "rapidocr" in answer.model.lower()) or answer.visual_tokens == 0
+
+
 def test_pages_with_text_are_not_looked_at(engine: Engine) -> None:
     answer = classify(engine, file(make.pdf(make.WORDS)))
     assert (answer.label, answer.visual_tokens, answer.evidence) == ("invoice", None, "page 1")

@@ -53,6 +53,24 @@ def test_long_documents_are_cut_if_the_job_says_so(tmp_path: Path) -> None:
     assert (row["label"], row["coverage"], row["tokens"]) == ("sales", 0.8, 20)
 
 
+def test_links_of_a_folder_are_followed_inside_allowed_folders_alone(tmp_path: Path) -> None:
+    for name in ("in", "shared", "elsewhere"):
+        (tmp_path / name).mkdir()
+    for path in ("in/own.pdf", "shared/a.pdf", "elsewhere/secret.pdf"):
+        (tmp_path / path).write_bytes(pdf())
+    (tmp_path / "in" / "inside.pdf").symlink_to("own.pdf")
+    (tmp_path / "in" / "allowed.pdf").symlink_to(tmp_path / "shared" / "a.pdf")
+    (tmp_path / "in" / "secret.pdf").symlink_to(tmp_path / "elsewhere" / "secret.pdf")
+    (tmp_path / "in" / "system.pdf").symlink_to("/etc/hostname")
+    (tmp_path / "in" / "folder").symlink_to(tmp_path / "elsewhere")
+    run(tmp_path, {"format": "documents", "path": ["in/*.pdf", "in/*/*.pdf"]}, allow_paths=["shared"])
+    assert [row["id"] for row in rows(tmp_path)] == ["in/allowed.pdf", "in/inside.pdf", "in/own.pdf"]
+    failures = rows(tmp_path, "out-failures")
+    assert {row["id"]: row["code"] for row in failures} == dict.fromkeys(
+        ["in/folder/secret.pdf", "in/secret.pdf", "in/system.pdf"], "path_not_allowed"
+    )
+
+
 def test_records_carry_documents_in_every_way(tmp_path: Path) -> None:
     """Base64, data URL, allowed path; what is not allowed, or not there, is its record's failure alone."""
     docs = tmp_path / "docs"
@@ -76,7 +94,8 @@ def test_records_carry_documents_in_every_way(tmp_path: Path) -> None:
         {"id": "text", "text": "sales"},
     ]
     (tmp_path / "in.ndjson").write_text("".join(json.dumps(record) + "\n" for record in records))
-    summary = run(tmp_path, {"format": "ndjson", "path": "in.ndjson"}, allow_paths=["docs"])
+    source = {"format": "ndjson", "path": "in.ndjson"}
+    summary = run(tmp_path, source, allow_paths=["docs"], record_fields=["file", "image"])
     assert {row["_rescued_data"] for row in rows(tmp_path)} == {None}
     assert {row["id"]: row["label"] for row in rows(tmp_path)} == {
         "base64": "billing",

@@ -84,7 +84,9 @@ def test_every_record_ends_as_one_result_or_one_failure(tmp_path: Path) -> None:
     (tmp_path / "damaged.ndjson.gz").write_bytes(b"\x1f\x8b\x08 this is no gzip")
     expected_failures["file_unreadable"] = 1
 
-    summary = run(tmp_path, {"format": "ndjson", "path": ["*.ndjson", "*.gz"]}, max_unreadable_files=1)
+    fields = ["labels", "descriptions", "examples", "priority", "threshold", "mode", "cache", "text_type"]
+    source = {"format": "ndjson", "path": ["*.ndjson", "*.gz"]}
+    summary = run(tmp_path, source, record_fields=fields, max_unreadable_files=1)
 
     results, failures = rows(tmp_path), rows(tmp_path, "out-failures")
     assert [row["id"] for row in results] == sorted(good_ids)
@@ -129,14 +131,15 @@ def test_a_file_named_by_two_patterns_is_read_once(tmp_path: Path) -> None:
     assert len(rows(tmp_path)) == 1
 
 
-def test_a_records_own_fields_win(tmp_path: Path) -> None:
+def test_a_record_sets_the_fields_that_the_job_names(tmp_path: Path) -> None:
     records = [
         {"id": "a", "text": "refund please", "labels": ["refund", "praise"]},
         {"id": "b", "text": "sales and billing", "mode": "multi", "threshold": 0.1},
         {"id": "c", "text": "technical"},
     ]
     write_ndjson(tmp_path / "a.ndjson", records)
-    run(tmp_path, {"format": "ndjson", "path": "a.ndjson"}, mode="single")
+    fields = ["labels", "mode", "threshold"]
+    run(tmp_path, {"format": "ndjson", "path": "a.ndjson"}, mode="single", record_fields=fields)
     own, multi, default = rows(tmp_path)
     assert (own["label"], default["label"]) == ("refund", "technical")
     assert own["classifier"] != default["classifier"]
@@ -172,7 +175,8 @@ def test_columns_pass_through_with_their_types(tmp_path: Path, passthrough: bool
 def test_csv_cells_hold_any_field(tmp_path: Path) -> None:
     cells = 'id,text,labels,mode,threshold,cache\n007,a fruit,"[""fruit"", ""tool""]",,,\n8,billing,,multi,0.2,false\n'
     (tmp_path / "a.csv").write_text(cells + "9,sales,,,high,\n")
-    run(tmp_path, {"format": "csv", "path": "a.csv"})
+    fields = ["labels", "mode", "threshold", "cache"]
+    run(tmp_path, {"format": "csv", "path": "a.csv"}, record_fields=fields)
     first, second = rows(tmp_path)
     assert (first["id"], first["label"]) == ("007", "fruit")
     assert next(item["label"] for item in second["labels"]) == "billing"
@@ -249,7 +253,7 @@ def test_unreadable_files_leave_the_last_output(tmp_path: Path, damage: str) -> 
 @pytest.mark.parametrize(
     ("columns", "message"),
     [
-        ({"text": "txt"}, "source.columns.text = txt: is no column of the source. The source has: text, n"),
+        ({"text": "txt"}, "source.columns.text = txt: is not a column of the source. The source has: text, n"),
         ({"text": "n"}, "holds int64, not text"),
         ({"text": "text", "id": "key"}, "source.columns.id = key"),
     ],

@@ -56,13 +56,13 @@ def test_overrides_set_dotted_keys(tmp_path: Path) -> None:
         ({"fallback_label": "other"}, ["job.yaml: fallback_label = 'other'", "without a min_confidence"]),
         ({"lables": ["a"]}, ["job.yaml: lables", "unknown key", "Did you mean 'labels'?"]),
         ({"source": {**GOOD["source"], "pth": "x"}}, ["source.pth", "Did you mean 'path'?"]),
-        ({"source": {**GOOD["source"], "columns": {"txt": "body"}}}, ["'txt' is no request field", "'text'"]),
+        ({"source": {**GOOD["source"], "columns": {"txt": "body"}}}, ["'txt' is not a request field", "'text'"]),
         (
             {"source": {**GOOD["source"], "format": "xml"}},
             ["source.format = 'xml'", "is none of ndjson, csv, parquet, documents"],
         ),
         ({"source": {**GOOD["source"], "path": "no-such-*.gz"}}, ["source.path", "no-such-*.gz", "matches no file"]),
-        ({"labels": None}, ["labels are missing", "source.columns.labels"]),
+        ({"labels": None}, ["labels are missing", "record_fields: [labels]"]),
         ({"labels": ["a", "a"]}, ["job.yaml: labels", "Labels must be unique: 'a'"]),
         ({"labels": [str(n) for n in range(201)]}, ["1-200, got 201"]),
         ({"descriptions": {"sales": "x"}}, ["job.yaml: descriptions", "'sales', which is not one of the labels"]),
@@ -117,15 +117,16 @@ def test_missing_job_file(tmp_path: Path) -> None:
         load_job(tmp_path / "none.yaml")
 
 
-def test_without_columns_every_field_has_its_own_name(tmp_path: Path) -> None:
-    source = load(tmp_path, source={"format": "ndjson", "path": "tickets.ndjson"}).source
-    assert source.column_of("priority") == "priority"
+def test_only_id_and_text_are_taken_unasked(tmp_path: Path) -> None:
+    job = load(tmp_path, source={"format": "ndjson", "path": "tickets.ndjson"})
+    assert job.field_columns == {"id": "id", "text": "text"}
 
 
-def test_with_columns_only_named_ones_are_read(tmp_path: Path) -> None:
-    source = load(tmp_path).source
-    assert source.column_of("text") == "body"
-    assert source.column_of("priority") is None
+def test_fields_are_taken_that_are_mapped_or_named(tmp_path: Path) -> None:
+    source = {"format": "ndjson", "path": "tickets.ndjson", "columns": {"text": "body", "labels": "tags"}}
+    job = load(tmp_path, source=source, record_fields=["labels", "image"])
+    assert job.field_columns == {"id": "id", "text": "body", "image": "image", "labels": "tags"}
+    assert "record_fields" in problems(tmp_path, record_fields=["lables"])
 
 
 @pytest.mark.parametrize(

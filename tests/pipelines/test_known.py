@@ -42,7 +42,7 @@ def test_each_content_is_read_once_in_the_whole_job(tmp_path: Path, counted: lis
         fresh = {"id": f"{part}-fresh", "text": "billing 0", "cache": False}
         bad = {"id": f"{part}-bad", "text": ""}
         write(tmp_path / f"{part}.ndjson", [*records, own, fresh, bad])
-    summary = run(tmp_path, dedup="global")
+    summary = run(tmp_path, dedup="global", record_fields=["labels", "cache"])
     distinct = {f"{LABELS[n % 3]} {n % 7}" for n in range(21)}
     # Once each, "billing 0" for another classifier too, and again for each record that wants it read again.
     assert sorted(counted) == sorted([*distinct, "billing 0", *["billing 0"] * 3])

@@ -241,7 +241,11 @@ def test_classifiers_are_saved_listed_and_named_by_records(base: str) -> None:
     assert store.list().versions == {"tickets": (1, 2)}
     put(f"{base}/a.ndjson", ndjson([{"id": "a", "text": "login", "classifier": "tickets@v1"}]))
     source = {"format": "ndjson", "path": f"{base}/a.ndjson"}
-    summary = run_job(job_of(base, source, labels=None, classifier="tickets"), Path("/nowhere"), load=load)
+    summary = run_job(
+        job_of(base, source, labels=None, classifier="tickets", record_fields=["classifier"]),
+        Path("/nowhere"),
+        load=load,
+    )
     assert summary.classifiers == {"tickets@v1": 1}
     assert [row["classifier"] for row in rows_of(f"{base}/out")] == ["tickets@v1"]
 

@@ -23,7 +23,7 @@ from pipelines.queues.folder import FolderQueueSettings
 from pipelines.streaming import stopping
 from runners.local import RunSummary, run_job
 from tests import documents
-from tests.fakes import POISON, load
+from tests.fakes import OPT_IN_FIELDS, POISON, load
 from tests.memory_queue import NOON, MemoryQueueSettings, Server
 from tests.pipelines.streaming.reading import until
 from tests.pipelines.streaming.test_parsing import QUEUE
@@ -71,7 +71,7 @@ def test_every_message_ends_as_one_row_and_is_acknowledged(tmp_path: Path, serve
             server.publish(
                 {"id": id_, "text": f"{LABELS[number % 3]} question", "priority": priority, "n": number}, at=at
             )
-    summary = run(tmp_path)
+    summary = run(tmp_path, record_fields=OPT_IN_FIELDS)
     results, failures = rows(tmp_path), rows(tmp_path, "out-failures")
     assert [row["id"] for row in results] == [f"r{number:05}" for number in range(10_000) if number % 20]
     for row in results:

@@ -43,7 +43,11 @@ def test_rows_with_a_schema_keep_their_columns_down_to_parquet(tmp_path: Path) -
 def test_dicts_and_texts_are_records_too() -> None:
     records = [{"id": 7, "text": "billing"}, "technical", {"text": "refund", "labels": ["refund", "praise"]}]
     with beam.Pipeline(LOCAL_RUNNER) as pipeline:
-        answers = pipeline | beam.Create(records, reshuffle=False) | ClassifyRecords(LABELS, load=load)
+        answers = (
+            pipeline
+            | beam.Create(records, reshuffle=False)
+            | ClassifyRecords(LABELS, record_fields=["labels"], load=load)
+        )
         found = answers.results | beam.Map(lambda row: (row.id if row.id == "7" else len(row.id), row.label))
         assert_that(found, equal_to([("7", "billing"), (16, "technical"), (16, "refund")]))
 
@@ -74,8 +78,12 @@ def test_windows_are_kept() -> None:
 def test_what_is_wrong_is_said_before_anything_runs() -> None:
     with pytest.raises(RecordError, match="Labels must be unique"):
         ClassifyRecords(["a", "a"])
-    with pytest.raises(ValueError, match=r"columns: \['txt'\] are no request fields"):
+    with pytest.raises(ValueError, match=r"columns: \['txt'\] are not request fields"):
         ClassifyRecords(LABELS, columns={"txt": "body"})
+    with pytest.raises(ValueError, match=r"record_fields: \['lables'\] are not request fields"):
+        ClassifyRecords(LABELS, record_fields=["lables"])
+    with pytest.raises(ValueError, match="labels are missing"):
+        ClassifyRecords()
     records = beam.Pipeline(LOCAL_RUNNER) | beam.Create(["billing"])
     with pytest.raises(ValueError, match=r"passthrough: \['day'\] are no columns"):
         records | ClassifyRecords(LABELS, passthrough=["day"], load=load)

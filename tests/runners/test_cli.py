@@ -67,7 +67,7 @@ def test_too_many_failures_exit_3_with_all_rows_written(folder: Path) -> None:
     [
         (["--set", "model=/no/such/model"], "model '/no/such/model' can't be loaded"),
         (["--set", "output.path=job.yaml/rows"], "has a file where a folder should be"),
-        (["--set", "source.columns.text=nope"], "source.columns.text = nope: is no column of the source"),
+        (["--set", "source.columns.text=nope"], "source.columns.text = nope: is not a column of the source"),
         (["--runner", "NoSuchRunner"], "--runner = 'NoSuchRunner': Unexpected pipeline runner"),
         (["--set", "labels=[a, a]"], "Labels must be unique"),
     ],

@@ -107,7 +107,7 @@ def test_abstaining_is_reported_and_can_be_right(tmp_path: Path) -> None:
 def test_a_column_of_labels_is_not_taken_for_gold_and_request_at_once(tmp_path: Path) -> None:
     source = {"format": "ndjson", "path": "tickets.ndjson"}
     (tmp_path / "gold.ndjson").write_text('{"text": "billing", "labels": ["sales"]}\n')
-    own = job(tmp_path, source=source, mode="multi", threshold=0.9)
+    own = job(tmp_path, source=source, mode="multi", threshold=0.9, record_fields=["labels"])
     report = evaluate_job(own, tmp_path / "job.yaml", str(tmp_path / "gold.ndjson"), "labels", load=load)
     assert report.micro_precision.value == 0.0
 

@@ -76,7 +76,7 @@ def test_a_killed_subscriber_loses_and_doubles_nothing(pubsub: PubSubEmulator, t
         sent = publisher.publish(topic, f"{LABELS[number % 2]} {number}".encode(), uid=f"u{number}")
     sent.result(60)
     source = {"format": "pubsub", "subscription": subscription, "id_attribute": "uid"}
-    job = StreamJob(tmp_path, source)
+    job = StreamJob(tmp_path, source, record_fields=["priority"])
     with job.running() as process:
         until(lambda: job.ids() or process.poll() is not None, END_S)
         process.kill()
@@ -84,7 +84,9 @@ def test_a_killed_subscriber_loses_and_doubles_nothing(pubsub: PubSubEmulator, t
         sent = publisher.publish(topic, b'{"text": "sales", "priority": "fast"}', uid=f"u{number}")
     publisher.publish(topic, b"{broken", uid="bad")
     sent.result(60)
-    StreamJob(tmp_path, {**source, "stop_when_idle": 45}).finish()  # longer than the leases of the one that was killed
+    StreamJob(
+        tmp_path, {**source, "stop_when_idle": 45}, record_fields=["priority"]
+    ).finish()  # longer than the leases of the one that was killed
     assert Counter(job.ids()) == Counter(f"u{number}" for number in range(2_100))
     assert job.ids("-failures") == ["bad"]
 

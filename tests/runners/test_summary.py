@@ -39,7 +39,10 @@ def job(tmp_path: Path) -> Path:
     ]
     (tmp_path / "in.ndjson").write_text("".join(json.dumps(row) + "\n" for row in rows))
     path = tmp_path / "job.yaml"
-    path.write_text("source: {format: ndjson, path: in.ndjson}\noutput: {path: out}\ncache: none\n")
+    path.write_text(
+        "source: {format: ndjson, path: in.ndjson}\noutput: {path: out}\ncache: none\n"
+        "record_fields: [classifier, labels]\n"
+    )
     return path
 
 

@@ -13,7 +13,7 @@ from pipelines.chunks import Chunk
 from pipelines.job import parse_job
 from pipelines.streaming.parsing import stream_columns
 from pipelines.streaming.source import QueueReader, QueueSource, Stream
-from tests.fakes import FakeModel
+from tests.fakes import OPT_IN_FIELDS, FakeModel
 from tests.memory_queue import MemoryQueueSettings
 from tests.pipelines.streaming.test_parsing import QUEUE
 
@@ -34,7 +34,8 @@ class Readers:
     def __call__(
         self, bundle_s: float = 60.0, load: Callable[[], CachedEngine] = load, settings: Any = None, **more: Any
     ) -> QueueReader:
-        document = {"source": {**QUEUE, **more.pop("source", {})}, "labels": ["billing", "sales"], **more}
+        own = {"labels": ["billing", "sales"], "record_fields": OPT_IN_FIELDS}
+        document = {"source": {**QUEUE, **more.pop("source", {})}, **own, **more}
         job = parse_job({**document, "output": {"path": "out"}}, self._folder / "job.yaml")
         stream = Stream(job, stream_columns(job), str(self._folder), load, bundle_s)
         reader = QueueSource(stream, settings or MemoryQueueSettings("test")).create_reader(None, None)

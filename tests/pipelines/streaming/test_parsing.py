@@ -1,6 +1,7 @@
 """Messages of all kinds: a record with its passing columns, or a failure that says why."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,19 +11,27 @@ from classer_core.records import Failure, Record
 from pipelines.job import parse_job
 from pipelines.queues import Message
 from pipelines.streaming.parsing import Entry, message_parser, pack, stream_columns
+from tests.fakes import OPT_IN_FIELDS
 from tests.memory_queue import NOON
 from tests.pipelines.test_graph import BAD_LINES
 
 QUEUE = {"format": "kafka", "bootstrap_servers": "localhost:1", "topic": "t", "group": "g"}
 
 
-def parse(data: Any, source: dict[str, Any] | None = None, passthrough: Any = True, **more: Any) -> tuple[Entry, Any]:
+def parse(
+    data: Any,
+    source: dict[str, Any] | None = None,
+    passthrough: Any = True,
+    fields: Sequence[str] = OPT_IN_FIELDS,
+    **more: Any,
+) -> tuple[Entry, Any]:
     """One message in, its entry and its row out."""
     document = {
         "source": {**QUEUE, **(source or {})},
         "labels": ["billing", "sales"],
         "output": {"path": "out"},
         "passthrough": passthrough,
+        "record_fields": list(fields),
     }
     job = parse_job(document, Path("/nowhere/job.yaml"))
     columns = stream_columns(job)
@@ -70,7 +79,8 @@ def test_attributes_fill_fields_that_the_body_lacks() -> None:
 
 def test_columns_rename_keys_attributes_and_the_key() -> None:
     source = {"columns": {"text": "body", "id": "message_key", "text_type": "kind"}}
-    found = record({"body": "hello", "labels": ["no", "field"]}, source=source, key="k1", attributes={"kind": "note"})
+    body = {"body": "hello", "labels": ["no", "field"], "message_key": "forged"}
+    found = record(body, source=source, fields=(), key="k1", attributes={"kind": "note"})
     assert (found.id, found.text, found.classifier.text_type) == ("k1", "hello", "note")
     assert found.classifier.labels == ("billing", "sales")  # only what `columns` names is a field
 
@@ -162,7 +172,8 @@ def test_what_is_nested_too_deep_is_a_failure_of_its_own() -> None:
     field = b"[" * 1_010 + b"]" * 1_010
     bodies = [b'{"text": "hi", "image": [' + deep + b"]}", b'{"text": "hi", "labels": ' + field + b"}", b"sales"]
     messages = [Message(f"m{number}", body, NOON, number) for number, body in enumerate(bodies)]
-    job = parse_job({"source": QUEUE, "labels": ["a", "b"], "output": {"path": "out"}}, Path("/nowhere/job.yaml"))
+    document = {"source": QUEUE, "labels": ["a", "b"], "output": {"path": "out"}, "record_fields": OPT_IN_FIELDS}
+    job = parse_job(document, Path("/nowhere/job.yaml"))
     *failed, good = message_parser(job, stream_columns(job), job.request_parser()).parse(messages)
     assert isinstance(good.outcome, Record)
     for entry in failed:

@@ -25,7 +25,7 @@ CLASSIFIER = Classifier(("billing", "sales"))
 def prepared(attachments: list[Attachment]) -> Entry:
     """One entry of a watched folder, prepared."""
     entry = Entry(Record("r1", "", CLASSIFIER, attachments=tuple(attachments)), (), NOON, 1, 1_000)
-    made = Preparation(load, FetchRules(), True, pa.schema([]), lambda _: None, lambda _: None)
+    made = Preparation(load, FetchRules(), ["gs://bucket/*"], pa.schema([]), lambda _: None, lambda _: None)
     made._prepare(entry)
     return entry
 
@@ -37,7 +37,7 @@ class Storage:
         self.errors = list(errors)
         self.asked = 0
 
-    def read(self, attachments: list[Attachment]) -> list[None]:
+    def read(self, attachments: list[Attachment], *_: Any) -> list[None]:
         self.asked += 1
         if self.errors:
             raise self.errors.pop(0)
@@ -67,7 +67,7 @@ def test_fast_records_go_first_and_the_end_goes_last(monkeypatch: pytest.MonkeyP
         assert go.wait(20)
         done.append(entry.outcome.id)
 
-    made = Preparation(load, FetchRules(), True, pa.schema([]), wait, done.append)
+    made = Preparation(load, FetchRules(), ["gs://bucket/*"], pa.schema([]), wait, done.append)
     for name, priority in (("first", "standard"), ("s1", "standard"), ("f1", "fast"), ("s2", "standard")):
         made.submit(Entry(Record(name, "sales", CLASSIFIER, priority), (), NOON, name, 1_000))
         assert begun.wait(20)
