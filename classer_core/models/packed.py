@@ -11,7 +11,6 @@ A text's vector has the same bits alone, in any batch, in any order, and with an
 from __future__ import annotations
 
 import contextlib
-import json
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -22,7 +21,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from classer_core.models.packed_math import Linear, attention, layer_norm, quantise
+from classer_core.batching import batches
+from classer_core.models.packed_math import Linear, attention, gelu, layer_norm, quantise
 from classer_core.models.vectors import rows_of
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ class EncoderConfig:
         Raises:
             ValueError: this encoder can't compute such a model; the message names the setting.
         """
-        wanted = {
+        wanted: dict[str, set[Any]] = {
             "model_type": FAMILIES,
             "hidden_act": set(ACTIVATIONS),
             "position_embedding_type": {"absolute", None},
@@ -111,20 +111,25 @@ class PackedEncoder:
         """The length of a vector."""
         return int(self._places.shape[1])
 
+    @property
+    def number_format(self) -> str:
+        """`int8`: the same bits on every x86 processor with AVX2; other processors round some steps otherwise."""
+        import torch
+
+        capability = torch.backends.cpu.get_cpu_capability()
+        return "int8" if capability.startswith("AVX") else f"int8-{capability.lower()}"
+
     @classmethod
     def from_pretrained(cls, folder: str | Path, threads: int = 1) -> PackedEncoder:
-        """The folder of a Hugging Face or sentence-transformers model in, its encoder out.
+        """Load the folder of a Hugging Face or sentence-transformers model.
 
         Raises:
-            ValueError: this encoder can't compute such a model; the message says why.
-            OSError: a file is missing or can't be read.
+            ValueError: this encoder can't compute such a model, or a file is missing; the message says why.
         """
-        from safetensors.torch import load_file
+        from classer_core.models.folders import read_folder
 
-        folder = Path(folder)
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        shape = EncoderConfig.of(config, *_modules(folder))
-        return cls(shape, load_file(folder / "model.safetensors"), threads)
+        read = read_folder(Path(folder))
+        return cls(read.config, read.tensors, threads)
 
     def encode(self, texts: Sequence[npt.ArrayLike]) -> npt.NDArray[np.float32]:
         """(n_texts, dimensions) float32 vectors of texts, each given as its token ids, special tokens included.
@@ -137,17 +142,17 @@ class PackedEncoder:
             if not 0 < len(text) <= self.config.max_tokens:
                 raise ValueError(f"a text has {len(text)} tokens: 1 to {self.config.max_tokens} are possible")
         vectors = np.empty((len(ids), self.dimensions), np.float32)
-        batches = list(packed_batches([len(text) for text in ids], BATCH_TOKENS))
+        groups = list(batches([len(text) for text in ids], BATCH_TOKENS))
 
         def compute(batch: list[int]) -> None:
             vectors[batch] = self._forward([ids[position] for position in batch])
 
-        if self.threads == 1 or len(batches) == 1:
+        if self.threads == 1 or len(groups) <= 1:
             with _one_thread():
-                for batch in batches:
+                for batch in groups:
                     compute(batch)
         else:
-            list(self._workers().map(compute, batches))
+            list(self._workers().map(compute, groups))
         return vectors
 
     def _workers(self) -> ThreadPoolExecutor:
@@ -179,7 +184,7 @@ class PackedEncoder:
             vectors = hidden[torch.from_numpy(firsts)]
         else:
             # One text at a time: a sum over several could add in another order.
-            vectors = torch.stack([text.sum(dim=0) / len(text) for text in hidden.split(list(lengths))])
+            vectors = torch.stack([text.sum(dim=0) / len(text) for text in torch.split(hidden, list(lengths))])
         found = vectors.numpy()
         if self.config.normalize:
             norms = np.array([np.sqrt(np.square(row, dtype=np.float64).sum()) for row in found], np.float32)
@@ -202,26 +207,10 @@ class _Layer:
 
     def forward(self, hidden: torch.Tensor, lengths: Sequence[int]) -> torch.Tensor:
         """(n_tokens, dimensions) in and out."""
-        import torch
-
         seen = attention(self._asked(*quantise(hidden)), lengths, self._heads)
         hidden = layer_norm(self._mixed(*quantise(seen)).add_(hidden), *self._norms[0])
-        wide = torch.nn.functional.gelu(self._widened(*quantise(hidden)), approximate=self._approximate)
+        wide = gelu(self._widened(*quantise(hidden)), self._approximate)
         return layer_norm(self._narrowed(*quantise(wide)).add_(hidden), *self._norms[1])
-
-
-def packed_batches(lengths: Sequence[int], tokens: int) -> Iterator[list[int]]:
-    """Positions of texts of about one length, longest first, at most `tokens` together (or one text)."""
-    batch: list[int] = []
-    size = 0
-    for position in sorted(range(len(lengths)), key=lambda position: -lengths[position]):
-        if batch and size + lengths[position] > tokens:
-            yield batch
-            batch, size = [], 0
-        batch.append(position)
-        size += lengths[position]
-    if batch:
-        yield batch
 
 
 def _norm(tensors: Mapping[str, torch.Tensor], name: str, epsilon: float) -> tuple[torch.Tensor, torch.Tensor, float]:
@@ -232,28 +221,6 @@ def _without_prefix(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tens
     """A state dict whose names begin with "embeddings." and "encoder."."""
     [prefix] = [name.removesuffix(WORDS) for name in tensors if name.endswith(WORDS)]
     return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
-
-
-def _modules(folder: Path) -> tuple[Literal["mean", "cls"], bool]:
-    """How a sentence-transformers folder pools, and whether it normalises; mean and yes where it does not say."""
-    if not (folder / "modules.json").exists():
-        return "mean", True
-    pooling: Literal["mean", "cls"] = "mean"
-    normalize = False
-    for module in json.loads((folder / "modules.json").read_text(encoding="utf-8"))[1:]:
-        kind = module["type"].rpartition(".")[2]
-        if kind == "Normalize":
-            normalize = True
-        elif kind == "Pooling":
-            settings = json.loads((folder / module["path"] / "config.json").read_text(encoding="utf-8"))
-            chosen = [name for name, value in settings.items() if name.startswith("pooling_mode_") and value]
-            if chosen == ["pooling_mode_cls_token"] or settings.get("pooling_mode") == "cls":
-                pooling = "cls"
-            elif chosen != ["pooling_mode_mean_tokens"] and settings.get("pooling_mode") != "mean":
-                raise ValueError(f"its pooling is {chosen or settings.get('pooling_mode')}")
-        else:
-            raise ValueError(f"it has a module {kind}")
-    return pooling, normalize
 
 
 @contextlib.contextmanager

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import torch
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 # float32 holds every integer up to 2^24.
 EXACT_INTEGERS = 2**24
 STEPS = 127.0
+EXP_SHARE = 64
 
 
 def quantise(rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -70,11 +71,11 @@ class Linear:
 class IntegerUnits:
     """Products of int8 matrices by the processor's own instructions for them."""
 
-    def prepare(self, codes: torch.Tensor) -> torch.Tensor:
+    def prepare(self, codes: torch.Tensor) -> Any:
         """(inputs, outputs) int8 in, what `multiply` takes out."""
         return codes
 
-    def multiply(self, rows: torch.Tensor, codes: torch.Tensor) -> torch.Tensor:
+    def multiply(self, rows: torch.Tensor, codes: Any) -> torch.Tensor:
         """(n, inputs) int8 and prepared weights in, (n, outputs) float32 out, each an integer rounded once."""
         import torch
 
@@ -84,18 +85,18 @@ class IntegerUnits:
 class FloatUnits:
     """The same products in float32, for processors without such instructions: all sums stay below 2^24."""
 
-    def prepare(self, codes: torch.Tensor) -> list[torch.Tensor]:
+    def prepare(self, codes: torch.Tensor) -> Any:
         """See `IntegerUnits.prepare`; split so that no sum leaves the integers that float32 holds."""
-        size = EXACT_INTEGERS // int(STEPS * STEPS)
-        return [part.float() for part in codes.split(size)]
+        import torch
 
-    def multiply(self, rows: torch.Tensor, codes: list[torch.Tensor]) -> torch.Tensor:
+        size = EXACT_INTEGERS // int(STEPS * STEPS)
+        return [part.float() for part in torch.split(codes, size)]
+
+    def multiply(self, rows: torch.Tensor, codes: Any) -> torch.Tensor:
         """See `IntegerUnits.multiply`."""
         import torch
 
-        parts = rows.float().split([len(part) for part in codes], dim=1)
-        if len(codes) == 1:
-            return parts[0] @ codes[0]
+        parts = torch.split(rows.float(), [len(part) for part in codes], dim=1)
         total = torch.zeros((len(rows), codes[0].shape[1]), dtype=torch.int32)
         for part, weights in zip(parts, codes, strict=True):
             total += (part @ weights).to(torch.int32)
@@ -119,7 +120,7 @@ def integer_product() -> IntegerUnits | FloatUnits:
 
 
 def attention(asked: torch.Tensor, lengths: Sequence[int], heads: int) -> torch.Tensor:
-    """Queries, keys and values side by side (n_tokens, 3 * dimensions) in, what each token saw (n_tokens, dimensions) out.
+    """Queries, keys, values side by side (n_tokens, 3 * dimensions) in, what each token saw (n_tokens, dimensions) out.
 
     Queries and keys are quantised for each token and head, values for each text and channel, weights for each text.
     Texts shorter than the longest are padded: what is there weighs nothing, exactly.
@@ -139,15 +140,38 @@ def attention(asked: torch.Tensor, lengths: Sequence[int], heads: int) -> torch.
     (query, query_scale), (key, key_scale) = _levels(asked[0], -1), _levels(asked[1], -1)
     value, value_scale = _levels(asked[2], -2)
     scores = torch.matmul(query, key.transpose(-1, -2))
-    scores.mul_(query_scale.mul_(1 / math.sqrt(size))).mul_(key_scale.transpose(-1, -2))
+    scores.mul_(query_scale.mul_(1 / (EXP_SHARE * math.sqrt(size)))).mul_(key_scale.transpose(-1, -2))
     if not even:
         scores.masked_fill_(~inside[:, None, None, :], -torch.inf)
     # A text's weights have as many levels as its length allows, so that their sums of products stay exact.
     levels = torch.tensor([float((EXACT_INTEGERS - 1) // (127 * length)) for length in lengths])[:, None, None, None]
-    weights = scores.sub_(scores.amax(dim=-1, keepdim=True)).exp_().mul_(levels).round_()
+    weights = _exp(scores.sub_(scores.amax(dim=-1, keepdim=True))).mul_(levels).round_()
     seen = torch.matmul(weights, value).mul_(value_scale).div_(weights.sum(dim=-1, keepdim=True))
     seen = seen.transpose(1, 2).reshape(texts, longest, heads * size)
     return seen.flatten(0, 1) if even else seen[inside]
+
+
+def _exp(shares: torch.Tensor) -> torch.Tensor:
+    """exp(64 t) for t <= 0 in place, as (1 + t + t^2 / 2)^64: off by less than 0.0005, a weight's own last bits.
+
+    Multiplication and addition are the same everywhere; libraries' exponentials differ between processors.
+    """
+    shares.clamp_(min=-1).add_(1)
+    shares.mul_(shares).add_(1).mul_(0.5)
+    for _ in range(6):
+        shares.mul_(shares)
+    return shares
+
+
+def gelu(rows: torch.Tensor, approximate: str) -> torch.Tensor:
+    """GELU of every number.
+
+    Given a transposed view torch computes it itself: oneDNN, which takes plain arrays, rounds otherwise on each
+    generation of processors.
+    """
+    import torch
+
+    return torch.nn.functional.gelu(rows.t(), approximate=approximate).t()
 
 
 def _levels(values: torch.Tensor, dim: int) -> tuple[torch.Tensor, torch.Tensor]:

@@ -50,7 +50,7 @@ class Int8Rows:
 
 
 class Int4Rows:
-    """Rows in Q4_0: `codes` (n, dimensions / 2) uint8, `scales` (n, dimensions / 32) float16; a code minus 8 is the value."""
+    """Rows in Q4_0: `codes` (n, dimensions / 2) uint8, `scales` (n, dimensions / 32) float16; 8 stands for 0."""
 
     def __init__(self, codes: torch.Tensor, scales: torch.Tensor) -> None:
         self._codes, self._scales = codes, scales
