@@ -124,7 +124,7 @@ def whole_job(texts: list[str], folder: Path) -> Callable[[], None]:
 
 
 def ceiling(texts: list[str]) -> tuple[Callable[[], None], int]:
-    """(e), and the number of tokens: as many products of as large matrices as the model has, and nothing around them."""
+    """(e), and the number of tokens: as many products of such matrices as the model has, with nothing around them."""
     model = read_folder(published_folder())
     windows = [window for found in Tokenizer(model.tokenizer, 256).windows(texts) for window in found or []]
     tokens = sum(map(len, windows))
