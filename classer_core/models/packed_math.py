@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 EXACT_INTEGERS = 2**24
 STEPS = 127.0
 EXP_SHARE = 64
+# A row of zeros has a scale too, and one whose inverse is a number.
+SMALLEST_TOP = 1e-30
 
 
 def quantise(rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -21,7 +23,7 @@ def quantise(rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     import torch
 
     top = torch.maximum(rows.amax(dim=-1, keepdim=True), rows.amin(dim=-1, keepdim=True).neg_())
-    top.clamp_(min=torch.finfo(torch.float32).tiny)
+    top.clamp_(min=SMALLEST_TOP)
     codes = (rows * (STEPS / top)).round_().to(torch.int8)
     return codes, top.div_(STEPS)
 
@@ -181,7 +183,7 @@ def _levels(values: torch.Tensor, dim: int) -> tuple[torch.Tensor, torch.Tensor]
     import torch
 
     top = torch.maximum(values.amax(dim=dim, keepdim=True), values.amin(dim=dim, keepdim=True).neg_())
-    top.clamp_(min=torch.finfo(torch.float32).tiny)
+    top.clamp_(min=SMALLEST_TOP)
     return (values * (STEPS / top)).round_(), top.div_(STEPS)
 
 
