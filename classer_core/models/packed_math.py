@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 EXACT_INTEGERS = 2**24
 STEPS = 127.0
 EXP_SHARE = 64
+# Whole vectors of any processor, unrolled.
+VECTOR = 64
 # A row of zeros has a scale too, and one whose inverse is a number.
 SMALLEST_TOP = 1e-30
 
@@ -173,6 +175,9 @@ def gelu(rows: torch.Tensor, approximate: str) -> torch.Tensor:
     """
     import torch
 
+    width = rows.shape[1]
+    if width % VECTOR:  # what is left over after whole vectors is computed by other code
+        return gelu(torch.nn.functional.pad(rows, (0, VECTOR - width % VECTOR)), approximate)[:, :width].contiguous()
     if len(rows) == 1:  # a single row transposed is still a plain array
         return gelu(rows.expand(2, -1).contiguous(), approximate)[:1]
     return torch.nn.functional.gelu(rows.t(), approximate=approximate).t()
