@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,8 +39,8 @@ def published_folder() -> Path:
     return folder
 
 
-def add_training(transformer: torch.nn.Module) -> None:
-    """The published float32 weights in, changed in place to the trained ones: nothing is left to do per text.
+def add_training(weights: Mapping[str, torch.Tensor]) -> None:
+    """Change the published float32 weights, by name, in place to the trained ones: nothing is left to do per text.
 
     Raises:
         ModelLoadError: the trained weights are missing or not those that this version came with.
@@ -50,7 +51,7 @@ def add_training(transformer: torch.nn.Module) -> None:
     _check(TRAINED, TRAINED_SHA256, "classer-pipelines")
     changes = load_file(TRAINED)
     with torch.no_grad():
-        for name, weight in transformer.named_parameters():
+        for name, weight in weights.items():
             if f"{name}.change" in changes:
                 weight.add_(changes[f"{name}.change"].to(weight))
             elif f"{name}.codes" in changes:

@@ -16,7 +16,8 @@ import numpy as np
 
 from classer_core.models import EMBEDDED
 from classer_core.models.embedded import published_folder, sha256
-from classer_core.models.embedding import EmbeddingModel, quiet_loading
+from classer_core.models.embedding import EmbeddingModel
+from classer_core.models.general import quiet_loading
 from classer_core.training.compress import save_changes
 from classer_core.training.evaluate import OTHER_LANGUAGES, SEEN, UNSEEN, evaluate
 from classer_core.training.sets import training_sets

@@ -3,7 +3,7 @@
     CLASSER_CORPUS=... python -m tests.benchmarks.throughput [ROUNDS]
 
 (a) sentence-transformers `encode` at its defaults   (b) Beam's RunInference with its own Hugging Face pipeline handler
-(c) our engine without Beam   (d) our whole job, NDJSON to Parquet   (e) bare forward passes, no padding: the ceiling
+(c) our engine without Beam   (d) our whole job, NDJSON to Parquet   (e) the integer products alone: the ceiling
 
 All on the same network and the same 1,000 rows of ag_news. Of (b) and (d) the same pipeline over one row is taken off:
 start-up, which a bulk job pays once.
@@ -23,11 +23,10 @@ import tempfile
 import time
 import types
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import apache_beam as beam
-import numpy as np
 import torch
 from rich.console import Console
 from rich.progress import track
@@ -37,7 +36,8 @@ from sentence_transformers import SentenceTransformer
 from classer_core import Classifier, Engine, Record, hardware
 from classer_core.engine import load_engine
 from classer_core.models.embedded import published_folder
-from classer_core.models.embedding import BUDGET_TOKENS
+from classer_core.models.folders import read_folder
+from classer_core.models.packed import BATCH_TOKENS
 from classer_core.models.windows import Tokenizer
 from pipelines.job import parse_job
 from runners.local import run_job
@@ -124,25 +124,28 @@ def whole_job(texts: list[str], folder: Path) -> Callable[[], None]:
 
 
 def ceiling(texts: list[str]) -> tuple[Callable[[], None], int]:
-    """(e), and the number of tokens: the texts' own tokens, cut anew into sequences of equal length."""
-    model = SentenceTransformer(
-        str(published_folder()), model_kwargs={"dtype": hardware.best_dtype(hardware.best_device())}
-    )
-    windows = [
-        window for found in Tokenizer(model.tokenizer.backend_tokenizer, 256).windows(texts) for window in found or []
+    """(e), and the number of tokens: as many products of such matrices as the model has, with nothing around them."""
+    model = read_folder(published_folder())
+    windows = [window for found in Tokenizer(model.tokenizer, 256).windows(texts) for window in found or []]
+    tokens = sum(map(len, windows))
+    wide, narrow = model.tensors["encoder.layer.0.intermediate.dense.weight"].shape
+    shapes = [(narrow, 3 * narrow), (narrow, narrow), (narrow, wide), (wide, narrow)]
+    products = [
+        (torch.ones((BATCH_TOKENS, inputs), dtype=torch.int8), torch.ones((inputs, outputs), dtype=torch.int8))
+        for inputs, outputs in shapes
     ]
-    tokens = np.concatenate(windows)
-    length = round(len(tokens) / len(windows))
-    sequences = torch.from_numpy(tokens[: len(tokens) // length * length].astype(np.int64).reshape(-1, length))
-    batches = sequences.split(BUDGET_TOKENS[model.device.type] // length)
-    network: Any = model[0].auto_model
+
+    def batch(number: int) -> None:
+        for _ in range(model.config.layers):
+            for rows, weights in products:
+                torch._int_mm(rows, weights)
+
+    pool = ThreadPoolExecutor(hardware.available_cores(), initializer=torch.set_num_threads, initargs=(1,))
 
     def run() -> None:
-        with torch.inference_mode():
-            for batch in batches:
-                network(input_ids=batch.to(model.device))
+        list(pool.map(batch, range(-(-tokens // BATCH_TOKENS))))
 
-    return run, len(tokens)
+    return run, tokens
 
 
 def seconds(run: Callable[[], None]) -> float:
@@ -165,7 +168,7 @@ def main(rounds: int) -> None:
             "(b) RunInference, Hugging Face pipeline": (run_inference(texts), run_inference(texts[:1])),
             "(c) our engine": (engine(texts), None),
             "(d) our whole job": (whole_job(texts, folder), whole_job(texts[:1], folder)),
-            "(e) bare forward, no padding": (forward, None),
+            "(e) integer products alone": (forward, None),
         }
         for run, start_up in runs.values():
             for warm in (run, start_up):
@@ -181,9 +184,9 @@ def main(rounds: int) -> None:
     for name, found in rates.items():
         ratios = [f"{statistics.median(x / y for x, y in zip(found, other, strict=True)):.2f}" for other in (a, b, e)]
         table.add_row(name, f"{statistics.median(found):,.0f}", *ratios)
-    device = hardware.best_device()
-    print(f"{len(texts)} rows, {tokens:,} tokens, {rounds} rounds, medians; {device}, {hardware.best_dtype(device)}, ")
-    print(f"{hardware.available_cores()} cores, {sorted(hardware.BFLOAT16_CPU_FLAGS & hardware.cpu_flags())}")
+    print(f"{len(texts)} rows, {tokens:,} tokens, {rounds} rounds, medians; {load().model.text.id}, ")
+    flags = (hardware.BFLOAT16_CPU_FLAGS | hardware.INTEGER_CPU_FLAGS) & hardware.cpu_flags()
+    print(f"{hardware.available_cores()} cores, {sorted(flags)}")
     Console(width=110).print(table)
 
 
