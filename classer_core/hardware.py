@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 # (x86: avx512_bf16, amx_bf16; 64-bit Arm: bf16).
 BFLOAT16_CPU_FLAGS = {"avx512_bf16", "amx_bf16", "bf16"}
 
+# Instructions that multiply int8 and add in int32 without saturating between: oneDNN uses them for `torch._int_mm`.
+INTEGER_CPU_FLAGS = {"avx512_vnni", "avx_vnni", "amx_int8"}
+
 KERNELS_KEPT = "64"
 
 # `mallopt`'s names for what is mapped by itself, and for what is given back. Source: glibc's malloc.h; 32 MiB is its
@@ -41,6 +44,11 @@ def best_dtype(device: str) -> torch.dtype:
     if device == "cpu" and BFLOAT16_CPU_FLAGS & cpu_flags():
         return torch.bfloat16
     return torch.float32
+
+
+def has_integer_units() -> bool:
+    """Whether this processor multiplies int8 matrices faster than float32 ones."""
+    return bool(INTEGER_CPU_FLAGS & cpu_flags())
 
 
 def cpu_flags() -> set[str]:

@@ -49,7 +49,7 @@ class ImageTextModel:
         """
         from transformers import AutoModel, AutoProcessor
 
-        from classer_core.models.embedding import quiet_loading, weights_digest
+        from classer_core.models.general import quiet_loading, weights_digest
 
         device = hardware.best_device()
         local = Path(name).is_dir()

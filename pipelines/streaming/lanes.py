@@ -10,9 +10,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
-from itertools import islice
 
-from classer_core.batching import padded_length
 from classer_core.records import Record
 from pipelines.chunks import CHUNK_BYTES, CHUNK_ROWS
 from pipelines.streaming.parsing import Entry
@@ -23,9 +21,9 @@ SHORT_CHUNK_S, LONG_CHUNK_S = 0.1, 0.5
 FAST_EXPECTED_S = 60.0
 # A standard record that has waited so long is let in between fast ones.
 STANDARD_WAIT_S = 0.5
-# Characters, as a measure of the model's work. Texts of about one length go through it together, and few of them cost
-# as much as many: the model fills its batches up, so that answers don't depend on company (`classer_core.batching`).
-BATCH_CHARS = 2_000
+# Characters, as a measure of the model's work. A chunk has a cost of its own, about that of so many characters: however
+# slow it gets, a chunk holds so many, and one with fewer says nothing about the model.
+CHUNK_CHARS = 2_000
 RECORD_CHARS = 20
 FIRST_GUESS_CHARS_PER_S = 50_000.0
 # A chunk of cached answers says little about the next one: estimates grow slowly and fall fast.
@@ -81,9 +79,8 @@ class Lanes:
         waiting = lane[hour]
         short = fast or self._now() - self._fast_seen_at < FAST_EXPECTED_S
         chars = self._chars_per_s * (SHORT_CHUNK_S if short else LONG_CHUNK_S)
-        taken, left = _together(waiting, chars)
-        lane[hour] = left
-        if not left:
+        taken = _next(waiting, max(CHUNK_CHARS, chars))
+        if not waiting:
             del lane[hour]
         self._records -= len(taken)
         self._bytes -= sum(entry.size_bytes for entry in taken)
@@ -91,14 +88,10 @@ class Lanes:
 
     def measure(self, entries: Sequence[Entry], seconds: float) -> None:
         """How long a chunk took from being taken to being written."""
-        by_length: dict[int, int] = {}
-        for entry in entries:
-            length = _length_class(entry)
-            by_length[length] = by_length.get(length, 0) + _chars(entry)
-        chars = sum(max(BATCH_CHARS, found) for found in by_length.values() if found)
+        chars = sum(_chars(entry) for entry in entries)
         if not chars:
             return
-        rate = chars / max(seconds, 1e-6)
+        rate = max(CHUNK_CHARS, chars) / max(seconds, 1e-6)
         if rate > self._chars_per_s:
             self._chars_per_s = min(rate, self._chars_per_s * GROWTH)
         else:
@@ -115,31 +108,18 @@ class Lanes:
 _Lane = dict[datetime, deque[Entry]]
 
 
-def _together(waiting: deque[Entry], chars: float) -> tuple[list[Entry], deque[Entry]]:
-    """The oldest entry and all of its length, then others with all of theirs, as long as there are characters left.
-
-    At least one entry; what is left keeps its order.
-    """
-    free: dict[int, float] = {}  # characters that cost nothing more, in the batch of each length that is begun
+def _next(waiting: deque[Entry], chars: float) -> list[Entry]:
+    """Take the oldest entries, at least one, as many as make up so many characters and fit into a chunk."""
     taken: list[Entry] = []
-    left: deque[Entry] = deque()
     size = 0
-    for number, entry in enumerate(waiting):
-        length, cost = _length_class(entry), _chars(entry)
-        alone = max(BATCH_CHARS, cost) if cost else 0
-        more = max(0.0, cost - free[length]) if length in free else alone
+    while waiting and len(taken) < CHUNK_ROWS:
+        entry = waiting[0]
+        chars -= _chars(entry)
         size += entry.size_bytes
-        if taken and (size > CHUNK_BYTES or len(taken) >= CHUNK_ROWS):
-            left.extend(islice(waiting, number, None))
+        if taken and (chars < 0 or size > CHUNK_BYTES):
             break
-        if taken and more > max(0.0, chars):
-            left.append(entry)
-            size -= entry.size_bytes
-            continue
-        chars -= more
-        free[length] = free.get(length, 0) + more - cost
-        taken.append(entry)
-    return taken, left
+        taken.append(waiting.popleft())
+    return taken
 
 
 def _chars(entry: Entry) -> int:
@@ -147,13 +127,6 @@ def _chars(entry: Entry) -> int:
     if isinstance(entry.outcome, Record) and entry.known is None:
         return len(entry.outcome.text) + RECORD_CHARS
     return 0
-
-
-def _length_class(entry: Entry) -> int:
-    """Texts of one class are padded to about the same length: see `batching.LENGTH_STEPS`; a token has four letters."""
-    if not isinstance(entry.outcome, Record):
-        return 0
-    return padded_length(len(entry.outcome.text) // 4 + 2)
 
 
 def _oldest(lane: _Lane) -> Entry | None:

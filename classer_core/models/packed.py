@@ -1,0 +1,236 @@
+"""The exact encoder for models of the BERT family: int8 products, texts packed without padding.
+
+A text's vector has the same bits alone, in any batch, in any order, and with any number of threads:
+
+- Sums of products are sums of integers, which no order changes: weights are int8 with one scale for each output, and
+  activations int8 with one scale for each token. Attention works the same way; its float32 matrix products hold
+  integers below 2^24, which float32 adds without rounding.
+- All else works on one number, one token or one text at a time, never on what happens to stand beside it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from classer_core.batching import batches
+from classer_core.models.packed_math import Linear, attention, gelu, layer_norm, quantise
+from classer_core.models.vectors import rows_of
+
+if TYPE_CHECKING:
+    import torch
+
+# Measured: so many tokens at once fill the integer units, and their (tokens, feed-forward) arrays stay in the caches.
+BATCH_TOKENS = 384
+# Attention adds up integers below 2^24 for texts of at most so many tokens.
+MAX_TOKENS = 512
+WORDS = "embeddings.word_embeddings.weight"
+FAMILIES = {"bert", "xlm-roberta", "roberta"}
+ACTIVATIONS = {"gelu": "none", "gelu_new": "tanh", "gelu_pytorch_tanh": "tanh"}
+
+
+@dataclass(frozen=True)
+class EncoderConfig:
+    """The shape of an encoder; the names are those of a Hugging Face config.json where it has them."""
+
+    layers: int
+    heads: int
+    epsilon: float = 1e-12
+    activation: str = "gelu"
+    # The position of a text's first token: 0, or the padding token's id + 1 (RoBERTa).
+    first_position: int = 0
+    pooling: Literal["mean", "cls"] = "mean"
+    normalize: bool = True
+    max_tokens: int = MAX_TOKENS
+
+    @classmethod
+    def of(
+        cls, config: Mapping[str, Any], pooling: Literal["mean", "cls"] = "mean", normalize: bool = True
+    ) -> EncoderConfig:
+        """The content of a config.json in, its shape out.
+
+        Raises:
+            ValueError: this encoder can't compute such a model; the message names the setting.
+        """
+        wanted: dict[str, set[Any]] = {
+            "model_type": FAMILIES,
+            "hidden_act": set(ACTIVATIONS),
+            "position_embedding_type": {"absolute", None},
+        }
+        for name, possible in wanted.items():
+            if config.get(name) not in possible:
+                raise ValueError(f"{name} is {config.get(name)!r}")
+        first = config.get("pad_token_id", 1) + 1 if config["model_type"] in ("xlm-roberta", "roberta") else 0
+        return cls(
+            layers=config["num_hidden_layers"],
+            heads=config["num_attention_heads"],
+            epsilon=config.get("layer_norm_eps", 1e-12),
+            activation=config["hidden_act"],
+            first_position=first,
+            pooling=pooling,
+            normalize=normalize,
+            max_tokens=min(MAX_TOKENS, config["max_position_embeddings"] - first),
+        )
+
+
+class PackedEncoder:
+    """Token ids of texts in, their vectors out.
+
+    Args:
+        config: the shape.
+        tensors: a BERT's state dict, with or without a prefix such as "bert."; weights of any float type, or int8 with
+            a float32 `<name>.scale` (one for each output) beside it. Word embeddings: see `vectors.rows_of`.
+        threads: how many batches are computed at once.
+    """
+
+    def __init__(self, config: EncoderConfig, tensors: Mapping[str, torch.Tensor], threads: int = 1) -> None:
+        tensors = _without_prefix(tensors)
+        self.config = config
+        self.threads = threads
+        self._words = rows_of(tensors, WORDS)
+        # A text is of one type, the first.
+        self._places = tensors["embeddings.position_embeddings.weight"].float()
+        types = tensors.get("embeddings.token_type_embeddings.weight")
+        if types is not None:
+            self._places = self._places + types[0].float()
+        self._norm = _norm(tensors, "embeddings", config.epsilon)
+        self._layers = [_Layer(tensors, f"encoder.layer.{number}", config) for number in range(config.layers)]
+        self._pool: ThreadPoolExecutor | None = None
+        self._lock = threading.Lock()
+
+    @property
+    def dimensions(self) -> int:
+        """The length of a vector."""
+        return int(self._places.shape[1])
+
+    @property
+    def number_format(self) -> str:
+        """`int8`: the same bits on every x86 processor with AVX2; other processors round some steps otherwise."""
+        import torch
+
+        capability = torch.backends.cpu.get_cpu_capability()
+        return "int8" if capability.startswith("AVX") else f"int8-{capability.lower()}"
+
+    @classmethod
+    def from_pretrained(cls, folder: str | Path, threads: int = 1) -> PackedEncoder:
+        """Load the folder of a Hugging Face or sentence-transformers model.
+
+        Raises:
+            ValueError: this encoder can't compute such a model, or a file is missing; the message says why.
+        """
+        from classer_core.models.folders import read_folder
+
+        read = read_folder(Path(folder))
+        return cls(read.config, read.tensors, threads)
+
+    def encode(self, texts: Sequence[npt.ArrayLike]) -> npt.NDArray[np.float32]:
+        """(n_texts, dimensions) float32 vectors of texts, each given as its token ids, special tokens included.
+
+        Raises:
+            ValueError: a text has no token, or more than `config.max_tokens`.
+        """
+        ids = [np.asarray(text, dtype=np.int64) for text in texts]
+        for text in ids:
+            if not 0 < len(text) <= self.config.max_tokens:
+                raise ValueError(f"a text has {len(text)} tokens: 1 to {self.config.max_tokens} are possible")
+        vectors = np.empty((len(ids), self.dimensions), np.float32)
+        groups = list(batches([len(text) for text in ids], BATCH_TOKENS))
+
+        def compute(batch: list[int]) -> None:
+            vectors[batch] = self._forward([ids[position] for position in batch])
+
+        if self.threads == 1 or len(groups) <= 1:
+            with _one_thread():
+                for batch in groups:
+                    compute(batch)
+        else:
+            list(self._workers().map(compute, groups))
+        return vectors
+
+    def _workers(self) -> ThreadPoolExecutor:
+        with self._lock:
+            if self._pool is None:
+                import torch
+
+                self._pool = ThreadPoolExecutor(self.threads, "encode", torch.set_num_threads, (1,))
+            return self._pool
+
+    def _forward(self, texts: Sequence[npt.NDArray[np.int64]]) -> npt.NDArray[np.float32]:
+        import torch
+
+        with torch.inference_mode():
+            lengths = [len(text) for text in texts]
+            first = self.config.first_position
+            places = torch.cat([torch.arange(first, first + length) for length in lengths])
+            hidden = self._words.rows(torch.from_numpy(np.concatenate(texts))) + self._places[places]
+            hidden = layer_norm(hidden, *self._norm)
+            for layer in self._layers:
+                hidden = layer.forward(hidden, lengths)
+            return self._pooled(hidden, lengths)
+
+    def _pooled(self, hidden: torch.Tensor, lengths: Sequence[int]) -> npt.NDArray[np.float32]:
+        import torch
+
+        if self.config.pooling == "cls":
+            firsts = np.cumsum([0, *lengths[:-1]])
+            vectors = hidden[torch.from_numpy(firsts)]
+        else:
+            # One text at a time: a sum over several could add in another order.
+            vectors = torch.stack([text.sum(dim=0) / len(text) for text in torch.split(hidden, list(lengths))])
+        found = vectors.numpy()
+        if self.config.normalize:
+            norms = np.array([np.sqrt(np.square(row, dtype=np.float64).sum()) for row in found], np.float32)
+            found = found / np.maximum(norms, np.float32(1e-12))[:, None]
+        return np.asarray(found, np.float32)
+
+
+class _Layer:
+    """One transformer layer over packed tokens."""
+
+    def __init__(self, tensors: Mapping[str, torch.Tensor], name: str, config: EncoderConfig) -> None:
+        own = f"{name}.attention"
+        self._heads = config.heads
+        self._approximate = ACTIVATIONS[config.activation]
+        self._asked = Linear.of(tensors, f"{own}.self.query", f"{own}.self.key", f"{own}.self.value")
+        self._mixed = Linear.of(tensors, f"{own}.output.dense")
+        self._widened = Linear.of(tensors, f"{name}.intermediate.dense")
+        self._narrowed = Linear.of(tensors, f"{name}.output.dense")
+        self._norms = [_norm(tensors, place, config.epsilon) for place in (f"{own}.output", f"{name}.output")]
+
+    def forward(self, hidden: torch.Tensor, lengths: Sequence[int]) -> torch.Tensor:
+        """(n_tokens, dimensions) in and out."""
+        seen = attention(self._asked(*quantise(hidden)), lengths, self._heads)
+        hidden = layer_norm(self._mixed(*quantise(seen)).add_(hidden), *self._norms[0])
+        wide = gelu(self._widened(*quantise(hidden)), self._approximate)
+        return layer_norm(self._narrowed(*quantise(wide)).add_(hidden), *self._norms[1])
+
+
+def _norm(tensors: Mapping[str, torch.Tensor], name: str, epsilon: float) -> tuple[torch.Tensor, torch.Tensor, float]:
+    return tensors[f"{name}.LayerNorm.weight"].float(), tensors[f"{name}.LayerNorm.bias"].float(), epsilon
+
+
+def _without_prefix(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """A state dict whose names begin with "embeddings." and "encoder."."""
+    [prefix] = [name.removesuffix(WORDS) for name in tensors if name.endswith(WORDS)]
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+
+
+@contextlib.contextmanager
+def _one_thread() -> Iterator[None]:
+    """One torch thread for small batches: more of them wait for each other longer than they gain."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -1,0 +1,190 @@
+"""The arithmetic of the exact encoder (`packed.py`): sums of products are sums of integers, exact in any order."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import torch
+
+# float32 holds every integer up to 2^24.
+EXACT_INTEGERS = 2**24
+STEPS = 127.0
+EXP_SHARE = 64
+
+
+def quantise(rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """(n, k) float32 in; int8 codes (n, k) and each row's scale (n, 1) out."""
+    import torch
+
+    top = torch.maximum(rows.amax(dim=-1, keepdim=True), rows.amin(dim=-1, keepdim=True).neg_())
+    top.clamp_(min=torch.finfo(torch.float32).tiny)
+    codes = (rows * (STEPS / top)).round_().to(torch.int8)
+    return codes, top.div_(STEPS)
+
+
+def quantised_weight(weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """A float weight (outputs, inputs) in; int8 codes and each output's float32 scale (outputs,) out."""
+    codes, scales = quantise(weight.float())
+    return codes, scales[:, 0]
+
+
+class Linear:
+    """An affine layer with int8 weights.
+
+    Args:
+        codes: (outputs, inputs) int8.
+        scales: (outputs,) float32.
+        bias: (outputs,) float32.
+    """
+
+    def __init__(self, codes: torch.Tensor, scales: torch.Tensor, bias: torch.Tensor) -> None:
+        self._codes = codes.t().contiguous()
+        self._scales, self._bias = scales.float(), bias.float()
+        self._product = integer_product()
+        self._prepared = self._product.prepare(self._codes)
+
+    @classmethod
+    def of(cls, tensors: Mapping[str, torch.Tensor], *names: str) -> Linear:
+        """The layers of these names, side by side as one; float weights are quantised, int8 ones taken as they are."""
+        import torch
+
+        parts = []
+        for name in names:
+            weight = tensors[f"{name}.weight"]
+            if weight.dtype == torch.int8:
+                parts.append((weight, tensors[f"{name}.weight.scale"].reshape(-1)))
+            else:
+                parts.append(quantised_weight(weight))
+        bias = torch.cat([tensors[f"{name}.bias"].float() for name in names])
+        return cls(torch.cat([codes for codes, _ in parts]), torch.cat([scales for _, scales in parts]), bias)
+
+    def __call__(self, codes: torch.Tensor, scales: torch.Tensor) -> torch.Tensor:
+        """Quantised rows in, (n, outputs) float32 out."""
+        found = self._product.multiply(codes, self._prepared)
+        return found.mul_(self._scales).mul_(scales).add_(self._bias)
+
+
+class IntegerUnits:
+    """Products of int8 matrices by the processor's own instructions for them."""
+
+    def prepare(self, codes: torch.Tensor) -> Any:
+        """(inputs, outputs) int8 in, what `multiply` takes out."""
+        return codes
+
+    def multiply(self, rows: torch.Tensor, codes: Any) -> torch.Tensor:
+        """(n, inputs) int8 and prepared weights in, (n, outputs) float32 out, each an integer rounded once."""
+        import torch
+
+        return torch._int_mm(rows, codes).float()
+
+
+class FloatUnits:
+    """The same products in float32, for processors without such instructions: all sums stay below 2^24."""
+
+    def prepare(self, codes: torch.Tensor) -> Any:
+        """See `IntegerUnits.prepare`; split so that no sum leaves the integers that float32 holds."""
+        import torch
+
+        size = EXACT_INTEGERS // int(STEPS * STEPS)
+        return [part.float() for part in torch.split(codes, size)]
+
+    def multiply(self, rows: torch.Tensor, codes: Any) -> torch.Tensor:
+        """See `IntegerUnits.multiply`."""
+        import torch
+
+        parts = torch.split(rows.float(), [len(part) for part in codes], dim=1)
+        total = torch.zeros((len(rows), codes[0].shape[1]), dtype=torch.int32)
+        for part, weights in zip(parts, codes, strict=True):
+            total += (part @ weights).to(torch.int32)
+        return total.float()
+
+
+@lru_cache(maxsize=1)
+def integer_product() -> IntegerUnits | FloatUnits:
+    """The fastest product that is exact on this processor: tried on the largest codes there are."""
+    import torch
+
+    from classer_core.hardware import has_integer_units
+
+    if not has_integer_units():
+        return FloatUnits()
+    rows, codes = torch.full((33, 1536), 127, dtype=torch.int8), torch.full((1536, 48), 127, dtype=torch.int8)
+    rows[::2] = -127
+    codes[:, 1::3] = -127
+    exact = torch.equal(torch._int_mm(rows, codes).double(), rows.double() @ codes.double())
+    return IntegerUnits() if exact else FloatUnits()
+
+
+def attention(asked: torch.Tensor, lengths: Sequence[int], heads: int) -> torch.Tensor:
+    """Queries, keys, values side by side (n_tokens, 3 * dimensions) in, what each token saw (n_tokens, dimensions) out.
+
+    Queries and keys are quantised for each token and head, values for each text and channel, weights for each text.
+    Texts shorter than the longest are padded: what is there weighs nothing, exactly.
+    """
+    import torch
+
+    longest, texts = max(lengths), len(lengths)
+    size = asked.shape[1] // 3 // heads
+    even = min(lengths) == longest
+    if not even:
+        own = torch.tensor(lengths)
+        inside = torch.arange(longest) < own[:, None]
+        padded = asked.new_zeros((texts, longest, asked.shape[1]))
+        padded[inside] = asked
+        asked = padded
+    asked = asked.view(texts, longest, 3, heads, size).permute(2, 0, 3, 1, 4)
+    (query, query_scale), (key, key_scale) = _levels(asked[0], -1), _levels(asked[1], -1)
+    value, value_scale = _levels(asked[2], -2)
+    scores = torch.matmul(query, key.transpose(-1, -2))
+    scores.mul_(query_scale.mul_(1 / (EXP_SHARE * math.sqrt(size)))).mul_(key_scale.transpose(-1, -2))
+    if not even:
+        scores.masked_fill_(~inside[:, None, None, :], -torch.inf)
+    # A text's weights have as many levels as its length allows, so that their sums of products stay exact.
+    levels = torch.tensor([float((EXACT_INTEGERS - 1) // (127 * length)) for length in lengths])[:, None, None, None]
+    weights = _exp(scores.sub_(scores.amax(dim=-1, keepdim=True))).mul_(levels).round_()
+    seen = torch.matmul(weights, value).mul_(value_scale).div_(weights.sum(dim=-1, keepdim=True))
+    seen = seen.transpose(1, 2).reshape(texts, longest, heads * size)
+    return seen.flatten(0, 1) if even else seen[inside]
+
+
+def _exp(shares: torch.Tensor) -> torch.Tensor:
+    """exp(64 t) for t <= 0 in place, as (1 + t + t^2 / 2)^64: off by less than 0.0005, a weight's own last bits.
+
+    Multiplication and addition are the same everywhere; libraries' exponentials differ between processors.
+    """
+    shares.clamp_(min=-1).add_(1)
+    shares.mul_(shares).add_(1).mul_(0.5)
+    for _ in range(6):
+        shares.mul_(shares)
+    return shares
+
+
+def gelu(rows: torch.Tensor, approximate: str) -> torch.Tensor:
+    """GELU of every number.
+
+    Given a transposed view torch computes it itself: oneDNN, which takes plain arrays, rounds otherwise on each
+    generation of processors.
+    """
+    import torch
+
+    return torch.nn.functional.gelu(rows.t(), approximate=approximate).t()
+
+
+def _levels(values: torch.Tensor, dim: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Float32 values in; integers of at most 127 in float32, and the scale along `dim`, out."""
+    import torch
+
+    top = torch.maximum(values.amax(dim=dim, keepdim=True), values.amin(dim=dim, keepdim=True).neg_())
+    top.clamp_(min=torch.finfo(torch.float32).tiny)
+    return (values * (STEPS / top)).round_(), top.div_(STEPS)
+
+
+def layer_norm(rows: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, epsilon: float) -> torch.Tensor:
+    """Each row normalised by itself."""
+    import torch
+
+    return torch.nn.functional.layer_norm(rows, (rows.shape[-1],), weight, bias, epsilon)

