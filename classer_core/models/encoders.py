@@ -59,20 +59,32 @@ def load_encoder(name: str, threads: int) -> LoadedEncoder:
     Raises:
         ModelLoadError: it can't be loaded; the message says why and what to do.
     """
-    folder = embedded.published_folder() if name == EMBEDDED else None
+    if name == EMBEDDED:
+        return _embedded(threads)
     if hardware.best_device() == "cpu":
         try:
-            return _packed(folder or hub_folder(name), name, threads)
+            return _packed(hub_folder(name), threads)
         except UnpackableError as reason:
             log.info("model %s is not computed in int8: %s", name, reason)
     from classer_core.models.general import GeneralEncoder
 
-    general = GeneralEncoder.load(name, folder or Path(name), threads)
-    digest = embedded.DIGEST if name == EMBEDDED else general.digest
-    return LoadedEncoder(general, general.tokenizer, general.window_tokens, general.prompts, digest)
+    general = GeneralEncoder.load(name, Path(name), threads)
+    return LoadedEncoder(general, general.tokenizer, general.window_tokens, general.prompts, general.digest)
 
 
-def _packed(folder: Path, name: str, threads: int) -> LoadedEncoder:
+def _embedded(threads: int) -> LoadedEncoder:
+    """Load the embedded model, on the CPU also beside a GPU, so that its answers are the same anywhere."""
+    from classer_core.models.e5_tokenizer import tokenizer
+    from classer_core.models.packed import EncoderConfig, PackedEncoder
+
+    published = embedded.open_published()
+    header = published.header
+    config = EncoderConfig(layers=len(embedded.LAYERS), heads=header.n_heads, epsilon=header.epsilon)
+    encoder = PackedEncoder(config, embedded.tensors(published), threads)
+    return LoadedEncoder(encoder, tokenizer(published), embedded.WINDOW_TOKENS, {}, embedded.digest())
+
+
+def _packed(folder: Path, threads: int) -> LoadedEncoder:
     """Load the model of a folder for exact computing.
 
     Raises:
@@ -81,12 +93,8 @@ def _packed(folder: Path, name: str, threads: int) -> LoadedEncoder:
     read = read_folder(folder)
     from classer_core.models.packed import PackedEncoder
 
-    if name == EMBEDDED:
-        embedded.add_training(read.tensors)
-        digest = embedded.DIGEST
-    else:
-        weights = embedded.sha256(folder / "model.safetensors")
-        digest = hashlib.sha256(f"{weights} {read.config}".encode()).hexdigest()[:12]
+    weights = embedded.sha256(folder / "model.safetensors")
+    digest = hashlib.sha256(f"{weights} {read.config}".encode()).hexdigest()[:12]
     try:
         encoder = PackedEncoder(read.config, read.tensors, threads)
     except KeyError as error:

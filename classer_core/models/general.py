@@ -19,7 +19,6 @@ import numpy.typing as npt
 from classer_core import hardware
 from classer_core.batching import batches
 from classer_core.errors import ModelLoadError
-from classer_core.models import EMBEDDED, embedded
 from classer_core.models.windows import TokenIds
 
 if TYPE_CHECKING:
@@ -71,8 +70,6 @@ class GeneralEncoder:
         if not hasattr(tokenizer, "backend_tokenizer"):
             raise ModelLoadError(_load_message(name, ValueError("it has no fast tokenizer (tokenizer.json)")))
         model.eval()
-        if name == EMBEDDED:
-            embedded.add_training(dict(model[0].get_submodule("auto_model").named_parameters()))
         # The digest is of the weights as they are stored: it is the same on every device.
         digest = weights_digest(model)[:12]
         return cls(model.to(hardware.best_dtype(device)), digest, threads)

@@ -1,10 +1,9 @@
-"""Makes the weights that `model: embedded` adds to all-MiniLM-L6-v2, and measures them.
+"""Make the weights of `model: embedded`.
 
-    python -m classer_core.training train CORPUS OUT.safetensors     (half an hour on two cores)
-    python -m classer_core.training evaluate CORPUS [MODEL ...]
+    python -m classer_core.training CORPUS OUT.safetensors
 
-CORPUS is the folder with `train_pool/*.jsonl` and `text/<set>/{test.jsonl,labels.json}`; a MODEL is what a job may name
-(default: the published weights and ours).
+CORPUS is the folder with the pools (`train_pool*/*.jsonl`) and the test sets (`text/<set>/test.jsonl`), whose texts are
+never trained on. `python -m tests.benchmarks.quality` measures the outcome.
 """
 
 from __future__ import annotations
@@ -12,68 +11,40 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-import numpy as np
-
-from classer_core.models import EMBEDDED
-from classer_core.models.embedded import published_folder, sha256
-from classer_core.models.embedding import EmbeddingModel
-from classer_core.models.general import quiet_loading
-from classer_core.training.compress import save_changes
-from classer_core.training.evaluate import OTHER_LANGUAGES, SEEN, UNSEEN, evaluate
-from classer_core.training.sets import training_sets
-from classer_core.training.train import Settings, train
-
-
-def train_and_save(corpus: Path, out: Path, steps: int) -> None:
-    """The whole recipe: sets, training, the part of the change that is kept, written to `out`."""
-    import torch
-    from transformers import AutoModel, AutoTokenizer
-
-    sets, dropped = training_sets(corpus)
-    for one in sets:
-        n_texts = sum(map(len, one.texts))
-        print(f"{one.name}: {n_texts:,} texts, {len(one.names)} labels; {dropped[one.name]} that a test has left out")
-    torch.set_num_threads(2)
-    with quiet_loading():
-        # Without dropout plain attention is twice as fast as the fused one on a CPU, counted with its gradients.
-        model = AutoModel.from_pretrained(published_folder(), attn_implementation="eager", dtype=torch.float32)
-        tokenizer = AutoTokenizer.from_pretrained(published_folder())
-    published = {name: weight.detach().clone() for name, weight in model.named_parameters()}
-    settings = Settings(steps=steps)
-    save_changes(published, train(model, tokenizer, sets, settings), settings.share_kept, out)
-    print(f"{out}: {out.stat().st_size:,} bytes, sha256 {sha256(out)}")
-
-
-def print_scores(corpus: Path, models: list[str]) -> None:
-    """A Markdown table: macro-F1 x100 of each model on each set, label names alone."""
-    loaded = [EmbeddingModel.load(model) for model in models]
-    print("| set |", " | ".join(model.id for model in loaded), "|\n|---|" + "---|" * len(loaded))
-    for title, sets in {"unseen": UNSEEN, "seen": SEEN, "other languages": OTHER_LANGUAGES}.items():
-        scores = []
-        for name in sets:
-            scores.append([evaluate(model, corpus / "text" / name) for model in loaded])
-            print(f"| {name} |", " | ".join(f"{score:.1f}" for score in scores[-1]), "|", flush=True)
-        print(f"| **mean, {title}** |", " | ".join(f"**{mean:.1f}**" for mean in np.mean(scores, axis=0)), "|")
+from classer_core.models import embedded
+from classer_core.models.e5_tokenizer import tokenizer
+from classer_core.training.compress import save_int8
+from classer_core.training.network import bert
+from classer_core.training.tasks import Recipe, training_tasks
+from classer_core.training.train import Settings, State, train
 
 
 def main() -> None:
-    """The command line."""
+    """Train with the settings of `Settings` and write the layers; a checkpoint lies beside them meanwhile."""
     parser = argparse.ArgumentParser(
         prog="python -m classer_core.training", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    commands = parser.add_subparsers(dest="command", required=True)
-    training = commands.add_parser("train", help="make the weights")
-    training.add_argument("corpus", type=Path)
-    training.add_argument("out", type=Path)
-    training.add_argument("--steps", type=int, default=Settings.steps, help="fewer for a trial")
-    evaluating = commands.add_parser("evaluate", help="measure models with label names alone")
-    evaluating.add_argument("corpus", type=Path)
-    evaluating.add_argument("models", nargs="*", metavar="MODEL")
+    parser.add_argument("corpus", type=Path)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--steps", type=int, default=Settings.steps, help="fewer for a trial")
+    parser.add_argument("--threads", type=int, default=2)
     arguments = parser.parse_args()
-    if arguments.command == "train":
-        train_and_save(arguments.corpus, arguments.out, arguments.steps)
-    else:
-        print_scores(arguments.corpus, arguments.models or [str(published_folder()), EMBEDDED])
+
+    import torch
+
+    torch.set_num_threads(arguments.threads)
+    tasks = training_tasks(arguments.corpus, Recipe.load())
+    n_texts = sum(len(texts) for task in tasks for texts in task.texts)
+    print(f"{len(tasks):,} tasks, {n_texts:,} texts, {sum(len(task.names) for task in tasks):,} labels")
+
+    def keep(step: int, weights: State) -> None:
+        save_int8(weights, arguments.out.with_suffix(f".{step}.safetensors"))
+
+    published = embedded.open_published()
+    model = bert(published, embedded.LAYERS)
+    weights = train(model, tokenizer(published), tasks, Settings(steps=arguments.steps), keep)
+    save_int8(weights, arguments.out)
+    print(f"{arguments.out}: {arguments.out.stat().st_size:,} bytes, sha256 {embedded.sha256(arguments.out)}")
 
 
 main()

