@@ -44,9 +44,9 @@ def read_pdf(data: bytes, wanted: Wanted) -> Expanded:
             raise
         failure = error
     # Each engine repairs files that the other gives up.
-    if (expanded := pdfium.read(data, wanted)) is None:
+    if (repaired := pdfium.read(data, wanted)) is None:
         raise failure
-    return expanded
+    return repaired
 
 
 def read_pages(document: Any, wanted: Wanted, pdf: bytes | None = None) -> Expanded:

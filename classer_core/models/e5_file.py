@@ -136,7 +136,7 @@ class E5File:
         return tensors
 
     def _read(self, form: str) -> tuple[Any, ...]:
-        values = struct.unpack_from(form, self._bytes, self._position)
+        values = struct.unpack_from(form, self._bytes.data, self._position)
         self._position += struct.calcsize(form)
         return values
 

@@ -29,8 +29,6 @@ def bert(published: E5File, layers: Sequence[int]) -> BertModel:
         type_vocab_size=header.n_token_types,
         layer_norm_eps=header.epsilon,
         pad_token_id=1,
-        # Plain attention is faster than the fused one on a CPU, counted with its gradients.
-        attn_implementation="eager",
     )
     state = dict(published.embeddings())
     codes, scales = published.word_vectors()
@@ -43,9 +41,12 @@ def bert(published: E5File, layers: Sequence[int]) -> BertModel:
     # Without the meta device 96 million weights would be drawn at random first.
     with torch.device("meta"):
         model = BertModel(config, add_pooling_layer=False)
+    # Plain attention is faster than the fused one on a CPU, counted with its gradients.
+    model.set_attn_implementation("eager")
     tensors = {name: torch.from_numpy(values) for name, values in state.items()}
     model.load_state_dict(tensors, strict=True, assign=True)
     positions = torch.arange(header.n_positions)[None]
-    model.embeddings.position_ids = positions
-    model.embeddings.token_type_ids = torch.zeros_like(positions)
-    return model.eval()
+    model.embeddings.register_buffer("position_ids", positions, persistent=False)
+    model.embeddings.register_buffer("token_type_ids", torch.zeros_like(positions), persistent=False)
+    model.train(False)
+    return model
