@@ -70,6 +70,13 @@ class Labelled:
         return Labelled(self.vectors[chosen], self.labels[chosen])
 
 
+def unit(vectors: Vectors) -> Vectors:
+    """Return the vectors scaled to length 1; a vector of zeros stays one."""
+    norms = np.linalg.norm(vectors, axis=-1, keepdims=True)
+    scaled: Vectors = np.divide(vectors, norms, out=np.zeros_like(vectors), where=norms > 0)
+    return scaled
+
+
 def softmax(logits: Floats) -> Floats:
     """Probabilities over the last axis."""
     weights = np.exp(logits - logits.max(axis=-1, keepdims=True))

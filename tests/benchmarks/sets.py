@@ -16,7 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from classer_core import Classifier
-from classer_core.models.embedding import EmbeddingModel, Vectors
+from classer_core.heads import Vectors
+from classer_core.models.embedding import EmbeddingModel
 from classer_core.training.evaluate import MAX_ROWS, OTHER_LANGUAGES, SEEN
 
 MULTI_LABEL = "moderation_multilabel"
