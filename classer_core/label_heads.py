@@ -10,7 +10,8 @@ import numpy as np
 
 from classer_core.calibration import CALIBRATION
 from classer_core.classifiers import Classifier
-from classer_core.heads import Head, Labelled, Vectors, fit_examples, unit
+from classer_core.examples_head import fit_examples
+from classer_core.heads import Head, Labelled, Vectors, unit
 from classer_core.models import Scores
 
 HEADS_CACHED = 1_024
@@ -65,7 +66,8 @@ class LabelHeads:
         if not classifier.examples:
             return CALIBRATION.by_words(self.vectors(classifier))
         words = self.vectors(dataclasses.replace(classifier, examples=()))
-        return CALIBRATION.by_examples(fit_examples(words, self.examples(classifier)))
+        examples = self.examples(classifier)
+        return CALIBRATION.by_examples(fit_examples(words, examples), len(examples))
 
 
 def score_parts(head: Head, parts: Vectors, tokens: int) -> Scores:
