@@ -53,7 +53,10 @@ class Calibration:
     def load(cls, path: Path = FITTED) -> Calibration:
         """Return the constants of a fitted file."""
         constants: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))["constants"]
-        return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in constants.items()})
+        known: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in constants.items()
+        }
+        return cls(**known)
 
     @property
     def digest(self) -> str:

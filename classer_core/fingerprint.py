@@ -25,7 +25,7 @@ from classer_core.records import Record
 # Raise it with every change after which an unchanged model may give another answer to an unchanged record (scoring.py,
 # windows.py, how labels are phrased, how documents and pictures are read), and when an Answer gets another field: what
 # was stored before is then never found again.
-SCORING_VERSION = 2
+SCORING_VERSION = 3
 
 # Git's length: nobody makes two contents that share one, and rows and cache entries stay small.
 FINGERPRINT_BYTES = 20
