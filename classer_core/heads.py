@@ -1,8 +1,4 @@
-"""Linear heads: unit vectors of texts in, one logit per label out; fitted on examples and on unlabelled texts.
-
-Both fits start from what is known already (label vectors, or a head) and are pulled back to it, so that little evidence
-changes little. Both are convex or in closed form, without chance: the same input gives the same head.
-"""
+"""Linear heads, which give unit vectors of texts one logit for each label, and what unlabelled texts teach them."""
 
 from __future__ import annotations
 
@@ -14,20 +10,15 @@ import numpy.typing as npt
 Floats = npt.NDArray[np.float64]
 Vectors = npt.NDArray[np.float32]
 
-# Before it has seen an example a head gives cosines times this: low, so that label words leave room for evidence.
-EXAMPLES_PRIOR_SHARPNESS = 10.0
-# What it costs a head to leave the label words (L2 penalty): at 0.1 eight examples do harm where label words are good
-# (sst2, tweet_emotion), from 1 on hardly any, and they gain nearly as much elsewhere.
-EXAMPLES_PENALTY = 1.5
-EXAMPLES_ITERATIONS = 60
-
-# Learning from a corpus: softmax factor of what is known before; share of the covariance that is taken as round; weight
-# of what the corpus says; rounds; texts that pull a label's mean to the middle; weight of a labelled text.
-# Half or twice of any but the weight changes the mean over the benchmark's sets by less than a point. A weight of 0.3
-# gains 0.2 points more in the mean, and loses up to 3 on a set (github_issues) where 0.2 loses 1.
+# Learning from a corpus: softmax factor of what is known before; share of each label's mean similarity that is
+# subtracted; share of the covariance that is taken as round; weight of what the corpus says; rounds; texts that pull a
+# label's mean to the middle; weight of a labelled text. Over 24 kept-out tasks, whose labels have equally many texts,
+# this gains 3.4 points of macro-F1. Where one label has 43% of the texts it loses 0.2, and with all of the mean 0.8.
 CORPUS_PRIOR_SHARPNESS = 20.0
+CORPUS_CENTRING = 0.5
+CENTRING_ROUNDS = 2
 CORPUS_ROUNDNESS = 0.5
-CORPUS_WEIGHT = 0.2
+CORPUS_WEIGHT = 0.1
 CORPUS_ROUNDS = 15
 CORPUS_PULL = 1.0
 LABELLED_WEIGHT = 3.0
@@ -70,46 +61,27 @@ class Labelled:
         return Labelled(self.vectors[chosen], self.labels[chosen])
 
 
+def unit(vectors: Vectors) -> Vectors:
+    """Return the vectors scaled to length 1; a vector of zeros stays one."""
+    norms = np.linalg.norm(vectors, axis=-1, keepdims=True)
+    scaled: Vectors = np.divide(vectors, norms, out=np.zeros_like(vectors), where=norms > 0)
+    return scaled
+
+
 def softmax(logits: Floats) -> Floats:
     """Probabilities over the last axis."""
     weights = np.exp(logits - logits.max(axis=-1, keepdims=True))
     return np.asarray(weights / weights.sum(axis=-1, keepdims=True))
 
 
-def fit_examples(label_vectors: Vectors, examples: Labelled) -> Head:
-    """Logistic regression with the label vectors as prior mean. Logits are not calibrated yet.
-
-    A label without examples has its own words as one.
-    """
-    from scipy.optimize import minimize
-
-    bare = np.setdiff1d(np.arange(len(label_vectors)), examples.labels)
-    texts = np.concatenate([examples.vectors, label_vectors[bare]]).astype(np.float64)
-    wanted = np.eye(len(label_vectors))[np.concatenate([examples.labels, bare])]
-    prior = EXAMPLES_PRIOR_SHARPNESS * label_vectors.astype(np.float64)
-
-    def loss(parameters: Floats) -> tuple[float, Floats]:
-        moved, bias = parameters[: prior.size].reshape(prior.shape), parameters[prior.size :]
-        logits = texts @ (prior + moved).T + bias
-        top = logits.max(axis=1, keepdims=True)
-        weights = np.exp(logits - top)
-        sums = weights.sum(axis=1, keepdims=True)
-        error = weights / sums - wanted
-        value = float((np.log(sums) + top).sum() - (wanted * logits).sum())
-        gradient = np.concatenate([(error.T @ texts).ravel(), error.sum(axis=0)])
-        penalty = EXAMPLES_PENALTY / 2 * float(parameters @ parameters)
-        return value + penalty, gradient + EXAMPLES_PENALTY * parameters
-
-    start = np.zeros(prior.size + len(prior))
-    found = minimize(loss, start, jac=True, method="L-BFGS-B", options={"maxiter": EXAMPLES_ITERATIONS}).x
-    return Head(prior + found[: prior.size].reshape(prior.shape), found[prior.size :])
-
-
 def fit_corpus(prior: Head, texts: Vectors, labelled: Labelled | None = None) -> Head:
-    """What unlabelled texts (n_texts, n_dimensions) say beside a prior head. Logits are not calibrated yet.
+    """Return what unlabelled texts (n_texts, n_dimensions) say beside a prior head. Logits are not calibrated yet.
 
-    Expectation maximisation of normal distributions, one a label, with one shared covariance: its head is linear, and
-    is added to the prior's. Labels keep no share of the corpus: balanced and skewed corpora come out alike.
+    Where no text of known label says what labels are like, a share of each one's mean logit is subtracted first: labels
+    whose words are near to every text stop attracting them. Then follows expectation maximisation of normal
+    distributions, one a label, with one shared covariance: its head is linear, and is added to the prior's. Labels keep
+    no share of the corpus: balanced and skewed corpora come out alike.
+
     Source: linear discriminant analysis with soft labels; the prior in each round as in TransCLIP, arXiv 2406.01837.
     """
     n_labels, n_dimensions = prior.vectors.shape
@@ -120,6 +92,8 @@ def fit_corpus(prior: Head, texts: Vectors, labelled: Labelled | None = None) ->
     middle = points.mean(axis=0)
     centred = points - middle
     total = (centred * weights).T @ centred / weights.sum()
+    if labelled is None:
+        prior = Head(prior.vectors, prior.bias - CORPUS_CENTRING * _common(prior.logits(texts)))
     before = prior.logits(texts)
     learned = Head(np.zeros((n_labels, n_dimensions)), np.zeros(n_labels))
     for _ in range(CORPUS_ROUNDS):
@@ -133,3 +107,17 @@ def fit_corpus(prior: Head, texts: Vectors, labelled: Labelled | None = None) ->
         bias = -0.5 * (directions * means).sum(axis=1) - directions @ middle
         learned = Head(CORPUS_WEIGHT * directions, CORPUS_WEIGHT * bias)
     return Head(prior.vectors + learned.vectors, prior.bias + learned.bias)
+
+
+def _common(logits: Floats) -> Floats:
+    """Return each label's mean logit over texts that are weighted as if all labels had equally many.
+
+    A plain mean takes most from the label that most texts are of: in a skewed corpus that is not what labels have in
+    common with every text.
+    """
+    mean: Floats = logits.mean(axis=0)
+    for _ in range(CENTRING_ROUNDS):
+        shares = softmax(logits - CORPUS_CENTRING * mean)
+        weights = shares @ (1 / (shares.sum(axis=0) + CORPUS_PULL))
+        mean = weights @ logits / weights.sum()
+    return mean

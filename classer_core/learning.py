@@ -13,6 +13,7 @@ import numpy.typing as npt
 from classer_core.calibration import CALIBRATION, factor_for_mean
 from classer_core.classifiers import Classifier, shown
 from classer_core.errors import ClasserError
+from classer_core.examples_head import fit_examples
 from classer_core.heads import (
     CORPUS_PRIOR_SHARPNESS,
     Floats,
@@ -20,7 +21,6 @@ from classer_core.heads import (
     Labelled,
     Vectors,
     fit_corpus,
-    fit_examples,
     softmax,
 )
 from classer_core.learned import Learned
@@ -34,8 +34,8 @@ MAX_TEXTS = 20_000
 # Confidence is fitted on gold rows, and the guard listens to them, from this many on.
 MIN_GOLD = 24
 FOLDS = 4
-# A head fitted on examples is more certain of itself than words are, before a corpus is learned from.
-EXAMPLES_SHARPENED = 1.5
+# The spread of the scores of a head fitted on examples, before a corpus is learned from.
+EXAMPLES_SHARPENED = 2.0
 # Guard: learning that changes more answers than this, or whose halves agree on fewer, has lost the labels' meaning.
 # Over 25 real sets with two models, what helped changed 3-25% and agreed on 66-97%.
 MAX_CHANGED = 0.4
@@ -103,8 +103,9 @@ def learn(
         accuracy_before = float((model.head(untaught).logits(rows.vectors).argmax(axis=1) == positions).mean())
         accuracy_after = float((held_out.argmax(axis=1) == positions).mean())
     else:
-        accuracy_before = float(softmax(before).max(axis=1).mean())
-        accuracy_after = accuracy_before + CALIBRATION.corpus_gain * changed * (1 - accuracy_before)
+        confidence = float(softmax(before).max(axis=1).mean())
+        accuracy_after = confidence if teacher.has(rows) else CALIBRATION.corpus_accuracy(confidence, stability)
+        accuracy_before = accuracy_after - CALIBRATION.corpus_gain * changed
         factor = factor_for_mean(after, accuracy_after)
     head = raw.scaled(factor)
     digest = hashlib.sha256("\0".join([*texts, *(f"{text}\1{label}" for text, label in gold)]).encode()).hexdigest()
@@ -127,6 +128,10 @@ class _Teacher:
         self._examples = model.examples(classifier)
         self._corpus = corpus
 
+    def has(self, gold: Labelled) -> bool:
+        """Return whether any text of known label is taught."""
+        return len(self._examples) + len(gold) > 0
+
     def teach(self, gold: Labelled, part: slice = slice(None)) -> Head:
         """An uncalibrated head from examples, gold rows and a part of the corpus."""
         known = Labelled(
@@ -135,7 +140,7 @@ class _Teacher:
         )
         if len(known) == 0:
             return fit_corpus(Head.of_labels(self._words, CORPUS_PRIOR_SHARPNESS), self._corpus[part])
-        prior = fit_examples(self._words, known).scaled(EXAMPLES_SHARPENED)
+        prior = fit_examples(self._words, known).head.scaled(EXAMPLES_SHARPENED)
         return fit_corpus(prior, self._corpus[part], known)
 
     def held_out(self, gold: Labelled) -> Floats:

@@ -23,6 +23,7 @@ from pipelines.gold import Gold, read_gold
 from pipelines.job import Job
 from pipelines.job.sections import FileOutput
 from pipelines.read import source_columns
+from runners.adapt import adapted
 from runners.local import run_job
 
 DETECTION_THRESHOLD = 0.5
@@ -53,7 +54,8 @@ def evaluate_job(
         ModelLoadError: the model can't be loaded.
     """
     folder = job_file.resolve().parent
-    asked, job = job, job.spelled_out()
+    asked = adapted(job, str(folder))
+    job = asked.spelled_out()
     gold = read_gold(job, gold_path, gold_column, str(folder))
     with tempfile.TemporaryDirectory(prefix="classer-evaluate-") as scratch:
         trial, text_column = _trial(asked, job.mode, gold, Path(scratch))

@@ -35,6 +35,7 @@ from pipelines.streaming.polling import join_all
 from pipelines.streaming.stopping import stopped_by_signals
 from pipelines.writers.lease import held
 from pipelines.writers.publish import settle
+from runners.adapt import adapted
 from runners.beam_options import new_pipeline
 from runners.flink.ending import wait_for_stream
 from runners.launch_checks import check_budget, check_places, exclusive_folders, folders_of
@@ -83,6 +84,7 @@ def run_job(
     pipeline = new_pipeline(runner, launch.options)
     run = run_name()
     check_budget(job, runner, launch.at_once)
+    job = adapted(job, str(folder), threads_at_once(launch.at_once))
     columns = source_columns(job)
     check_places(job, columns, run, str(folder))
     look = first_look(job, columns, str(folder))
@@ -176,9 +178,14 @@ def loader(job: Job, runner: str, at_once: int) -> Callable[[], CachedEngine]:
 
 def load_share(cache: str, model: str, visual_model: str, page_overflow: str, at_once: int) -> CachedEngine:
     """The engine on a worker's machine, whose cores are shared by so many bundles that are classified at once."""
-    engine = load_cached_engine(cache, model, visual_model, page_overflow, max(1, available_cores() // at_once))
+    engine = load_cached_engine(cache, model, visual_model, page_overflow, threads_at_once(at_once))
     gc.freeze()  # as below, for the process of a worker
     return engine
+
+
+def threads_at_once(at_once: int) -> int:
+    """Return the threads for each of so many bundles that are classified at once on this machine."""
+    return max(1, available_cores() // at_once)
 
 
 @contextmanager

@@ -59,16 +59,11 @@ def tune(
 
 def _lesson(job: Job, job_file: Path, gold: str | None, gold_column: str, sample: int) -> Lesson:
     from classer_core.documents.expander import expanded_texts
-    from classer_core.learning import LearningError, learn
-    from classer_core.models import load_model
-    from classer_core.models.embedding import EmbeddingModel
     from pipelines.gold import read_gold
-    from pipelines.sample import records_of, sample_records
+    from pipelines.sample import records_of
+    from runners.adapt import embedding_model, lesson_of
 
     folder = str(job_file.resolve().parent)
-    classifier = job.request_parser().classifier
-    if classifier is None:
-        raise LearningError("the job has no labels of its own, its records bring them: there is nothing to tune")
     rows = []
     if gold is not None:
         known = read_gold(job.spelled_out(), gold, gold_column, folder)
@@ -78,11 +73,7 @@ def _lesson(job: Job, job_file: Path, gold: str | None, gold_column: str, sample
         records = records_of(asked, folder, known.labels.keys())
         texts = zip(records, expanded_texts(records), strict=True)
         rows = [(text, label) for record, text in texts if text for label in known.labels[record.id][:1]]
-    model = load_model(job.model)
-    if not isinstance(model, EmbeddingModel):
-        raise LearningError(f"model {model.id!r} does not embed texts, so it can't be tuned")
-    corpus = [text for text in expanded_texts(sample_records(job, folder, sample)) if text]
-    return learn(model, classifier, corpus, rows)
+    return lesson_of(job, folder, embedding_model(job), sample, rows)
 
 
 def _show(lesson: Lesson) -> None:

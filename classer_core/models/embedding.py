@@ -2,29 +2,21 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
-from functools import lru_cache
 
 import numpy as np
-import numpy.typing as npt
 
 from classer_core import hardware
-from classer_core.calibration import CALIBRATION
 from classer_core.classifiers import Classifier
 from classer_core.errors import FailureCode, RecordError
-from classer_core.heads import Head, Labelled, fit_examples
+from classer_core.heads import Labelled, Vectors, unit
+from classer_core.label_heads import LabelHeads, score_parts
 from classer_core.models import Scores
 from classer_core.models.encoders import LoadedEncoder, load_encoder
 from classer_core.models.windows import MAX_TEXT_TOKENS, TokenIds, Tokenizer
 
-Vectors = npt.NDArray[np.float32]
-
 # Windows in memory at once; a batch job's chunk of short texts fits whole, a book goes through in several parts.
 WINDOWS_AT_ONCE = 8_192
-LABEL_VECTORS_CACHED = 1_024
-# An example counts as much as a quarter of what the label's own words say.
-LABEL_WEIGHT_IN_EXAMPLES = 4
 
 
 class EmbeddingModel:
@@ -37,8 +29,9 @@ class EmbeddingModel:
         self._label_tokenizer = Tokenizer(loaded.tokenizer, window_tokens, prompts.get("query", ""))
         passage = prompts.get("document", prompts.get("passage", ""))
         self._text_tokenizer = Tokenizer(loaded.tokenizer, window_tokens, passage)
-        self.label_vectors = lru_cache(maxsize=LABEL_VECTORS_CACHED)(self._embed_labels)
-        self.head = lru_cache(maxsize=LABEL_VECTORS_CACHED)(self._fit_head)
+        self._label_heads = LabelHeads(self._embed_words, self.embed)
+        self.label_vectors = self._label_heads.vectors
+        self.head = self._label_heads.head
         self._id = f"{name}@{loaded.digest}-{loaded.encoder.number_format}"
 
     @classmethod
@@ -77,65 +70,24 @@ class EmbeddingModel:
                 message = f"{classifier.name} was tuned for model {classifier.learned.model}, this is {self.weights_id}"
                 scores.append(RecordError(FailureCode.CLASSIFIER_INVALID, f"{message}: tune it again", "classifier"))
             else:
-                scores.append(self._score_parts(sums[start:end], tokens, classifier))
+                scores.append(score_parts(self.head(classifier), sums[start:end], tokens))
             start = end
         return scores
-
-    def _score_parts(self, sums: Vectors, tokens: int, classifier: Classifier) -> Scores:
-        """One text's parts (n_parts, n_dimensions) in; they add up to the text's vector."""
-        head = self.head(classifier)
-        # One text at a time: a product over several could sum in another order, and then so would the answer.
-        values = head.vectors @ _unit(sums.sum(axis=0)).astype(np.float64) + head.bias
-        scores = Scores(values.astype(np.float32), tokens)
-        if len(sums) > 1:
-            towards_best = head.vectors[values.argmax()] - head.vectors.mean(axis=0)
-            scores.strongest = int((sums @ towards_best).argmax())
-        return scores
-
-    def _fit_head(self, classifier: Classifier) -> Head:
-        """All that is known of a classifier's labels, as calibrated logits of a text's unit vector."""
-        if classifier.learned is not None:
-            return classifier.learned.head(classifier.labels)
-        if classifier.mode == "multi" or len(classifier.labels) == 1:
-            return CALIBRATION.each_alone(self.label_vectors(classifier))
-        if not classifier.examples:
-            return CALIBRATION.by_words(self.label_vectors(classifier))
-        words = self.label_vectors(dataclasses.replace(classifier, examples=()))
-        return CALIBRATION.by_examples(fit_examples(words, self.examples(classifier)))
 
     def embed(self, texts: Sequence[str]) -> Vectors:
         """Texts in, unit vectors (n_texts, n_dimensions) float32 out; texts of any length up to 1M tokens."""
         return self._embed([windows or [] for windows in self._text_tokenizer.windows(texts)])
 
-    def _embed_labels(self, classifier: Classifier) -> Vectors:
-        """(n_labels, n_dimensions) float32 unit vectors; one row combines all that is known of a label."""
-        descriptions, examples = dict(classifier.descriptions), dict(classifier.examples)
-        subject = classifier.text_type or "text"
-        rows = []
-        for label in classifier.labels:
-            words = [label, f"This {subject} is about {label}.", f"This {subject} is {label}."]
-            if label in descriptions:
-                words += [descriptions[label], f"{label}: {descriptions[label]}"] * 2
-            row = _unit(self._embed_with(self._label_tokenizer, words).mean(axis=0))
-            if label in examples:
-                shown = self._embed_with(self._text_tokenizer, examples[label])
-                row = _unit(row * LABEL_WEIGHT_IN_EXAMPLES + shown.sum(axis=0))
-            rows.append(row)
-        return np.stack(rows)
-
     def examples(self, classifier: Classifier) -> Labelled:
-        """Vectors of the classifier's examples, with the positions of their labels."""
-        texts = [text for _, shown in classifier.examples for text in shown]
-        owners = [classifier.labels.index(label) for label, shown in classifier.examples for _ in shown]
-        vectors = self.embed(texts) if texts else np.zeros((0, self._encoder.dimensions), np.float32)
-        return Labelled(vectors, np.array(owners, dtype=np.int64))
+        """Return the vectors of the classifier's examples, with the positions of their labels."""
+        return self._label_heads.examples(classifier)
 
-    def _embed_with(self, tokenizer: Tokenizer, texts: Sequence[str]) -> Vectors:
-        return self._embed([windows or [] for windows in tokenizer.windows(texts)])
+    def _embed_words(self, texts: Sequence[str]) -> Vectors:
+        return self._embed([windows or [] for windows in self._label_tokenizer.windows(texts)])
 
     def _embed(self, windows: Sequence[Sequence[TokenIds]]) -> Vectors:
         """Windows of each text in, one unit vector a text out."""
-        return _unit(self._sum_windows(windows))
+        return unit(self._sum_windows(windows))
 
     def _sum_windows(self, windows: Sequence[Sequence[TokenIds]]) -> Vectors:
         """Windows of each text in, the sum of their vectors out, each weighted by its tokens."""
@@ -150,9 +102,3 @@ class EmbeddingModel:
             weights = np.array([len(window) for window in part], dtype=np.float32)[:, None]
             np.add.at(total, owners[start : start + len(part)], vectors * weights)
         return np.zeros((len(windows), 0), np.float32) if total is None else total
-
-
-def _unit(vectors: Vectors) -> Vectors:
-    norms = np.linalg.norm(vectors, axis=-1, keepdims=True)
-    unit: Vectors = np.divide(vectors, norms, out=np.zeros_like(vectors), where=norms > 0)
-    return unit

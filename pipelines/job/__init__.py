@@ -66,6 +66,7 @@ class Job(Section):
     text_type: str | None = None
     mode: Literal["single", "multi"] | None = None
     threshold: Annotated[float, Field(ge=0, le=1, strict=False)] | None = None
+    adapt: bool = False
     min_confidence: Annotated[float, Field(ge=0, le=1, strict=False)] | None = None
     fallback_label: str | None = None
     priority: Literal["standard", "fast"] = "standard"
@@ -192,6 +193,12 @@ class Job(Section):
             return self
         fields = {"labels": list(classifier.labels), "mode": classifier.mode, "threshold": classifier.threshold}
         return self.model_copy(update={**fields, "classifier": None})
+
+    def asking(self, classifier: Classifier, saved: SavedClassifiers) -> Job:
+        """Return the job with one of the `saved` classifiers in place of its own labels."""
+        job = self.model_copy(update={"classifier": classifier.saved_as, "labels": None, "adapt": False})
+        job._saved = saved
+        return job
 
     def saved_classifier(self, reference: str) -> Classifier:
         """A classifier of the job's folder.

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import glob
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from classer_core.classifiers import shown
+from classer_core.classifiers import Classifier, shown
 from classer_core.errors import JobError, Problem, RecordError
 from classer_core.storage import is_url
 from pipelines.job.sections import BigQueryOutput, BigQuerySource, FileOutput, FileSource
@@ -36,12 +37,25 @@ def _classifier_problems(job: Job, file: Path) -> list[Problem]:
         return [Problem(f"{file}: labels", "", message, remedy)]
     try:
         _ = job.abstention
-        job.request_parser()
+        classifier = job.request_parser().classifier
     except RecordError as error:
         field = error.field or "labels"
         value = shown(getattr(job, field))
         return [Problem(f"{file}: {field}", value, error.message, f"Correct `{field}:`.")]
-    return []
+    return list(_adapt_problems(job, file, classifier)) if job.adapt else []
+
+
+def _adapt_problems(job: Job, file: Path, classifier: Classifier | None) -> Iterator[Problem]:
+    """Yield why a job can't learn from its own texts before it runs."""
+    place, remedy = f"{file}: adapt", "Leave it out."
+    if job.source.is_stream:
+        yield Problem(place, "true", "needs a source that ends, and this one is a stream", remedy)
+    if classifier is None:
+        yield Problem(place, "true", "needs labels of the job's own, and its records bring them", remedy)
+    elif classifier.mode == "multi" or len(classifier.labels) < 2:
+        yield Problem(place, "true", "needs two or more labels, of which exactly one is right", remedy)
+    elif classifier.learned is not None:
+        yield Problem(place, "true", f"is not for {classifier.name}, which has been tuned", remedy)
 
 
 def _conflicts(job: Job, file: Path) -> list[Problem]:

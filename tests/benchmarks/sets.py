@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import random
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -16,11 +17,16 @@ import numpy as np
 import numpy.typing as npt
 
 from classer_core import Classifier
-from classer_core.models.embedding import EmbeddingModel, Vectors
+from classer_core.heads import Vectors
+from classer_core.models.embedding import EmbeddingModel
 from classer_core.training.evaluate import MAX_ROWS, OTHER_LANGUAGES, SEEN
+from classer_core.training.tasks import Recipe, pool_rows
 
 MULTI_LABEL = "moderation_multilabel"
 SHOTS = 8
+# Of a task that is kept out: enough that chance hardly moves its calibration error, few enough to be read in a minute.
+KEPT_OUT_ROWS = 600
+MAX_LABELS = 150
 
 
 @dataclass(frozen=True)
@@ -72,6 +78,75 @@ class LabelledSet:
     def _rows(self, part: str) -> list[dict[str, Any]]:
         with (self._folder / f"{part}.jsonl").open(encoding="utf-8") as lines:
             return [json.loads(line) for line in lines]
+
+
+@dataclass(frozen=True)
+class KeptOut:
+    """One task of the pools that the embedded weights were not trained on: 8 texts a label for examples, and others."""
+
+    name: str
+
+    @cached_property
+    def _by_label(self) -> dict[str, list[dict[str, Any]]]:
+        rows = pool_rows(_corpus(), self.name)
+        random.Random(1).shuffle(rows)
+        labels = sorted({row["label"] for row in rows})[:MAX_LABELS]
+        return {label: [row for row in rows if row["label"] == label] for label in labels}
+
+    @cached_property
+    def rows(self) -> list[dict[str, Any]]:
+        """Rows to judge by."""
+        rest = [row for rows in self._by_label.values() for row in rows[SHOTS:]]
+        random.Random(2).shuffle(rest)
+        return rest[:KEPT_OUT_ROWS]
+
+    @property
+    def texts(self) -> list[str]:
+        """Texts of the rows."""
+        return [row["text"] for row in self.rows]
+
+    @cached_property
+    def gold(self) -> npt.NDArray[np.int64]:
+        """Positions of the rows' labels among the classifier's."""
+        labels = self.classifier().labels
+        return np.array([labels.index(row["label"]) for row in self.rows])
+
+    def classifier(self, **fields: Any) -> Classifier:
+        """The task's labels, and whatever else is said of them."""
+        return Classifier.of(list(self._by_label), **fields)
+
+    def shots(self, count: int) -> dict[str, list[str]]:
+        """The first texts of each label."""
+        return {label: [row["text"] for row in rows[: min(count, SHOTS)]] for label, rows in self._by_label.items()}
+
+    @property
+    def is_english(self) -> bool:
+        """Whether its texts are in English."""
+        return (_corpus() / "train_pool_en" / f"{self.name}.jsonl").exists()
+
+    @staticmethod
+    def source_of(name: str) -> str:
+        """Return what tasks with texts of one source share.
+
+        >>> KeptOut.source_of("aviation_causes")
+        'aviation'
+        """
+        first = name.partition("_")[0]
+        return "argument" if first == "debate" else first
+
+
+def kept_out() -> list[KeptOut]:
+    """Return the tasks that judge the weights."""
+    return [KeptOut(name) for name in Recipe.load().kept_out]
+
+
+def related() -> list[KeptOut]:
+    """Return the tasks that share texts with those, and are not trained on either."""
+    return [KeptOut(name) for name in Recipe.load().related]
+
+
+def _corpus() -> Path:
+    return Path(os.environ["CLASSER_CORPUS"])
 
 
 class Remembering(EmbeddingModel):
