@@ -48,6 +48,8 @@ def as_problem(place: str, path: str) -> Iterator[None]:
 
 def explain(error: BaseException, path: str) -> tuple[str, str] | None:
     """What is wrong with a path and what to do about it; None for errors that the job is not to blame for."""
+    if isinstance(error, StorageError) and error.__cause__ is not None:
+        error = error.__cause__
     chain = [error, *filter(None, (error.__cause__, error.__context__))]
     status = next((found for one in chain if (found := status_of(one)) is not None), None)
     names = [type(one).__name__ for one in chain]

@@ -53,7 +53,7 @@ def _listed_here(pattern: str) -> list[Found]:
     """Return the files of this machine that may match.
 
     Beam's own listing leaves out folders that can't be listed, without a word; here they raise. Folders that are too
-    deep for the pattern are not looked into.
+    deep for the pattern are not looked into; links to folders are followed, but not back to a folder they lie in.
     """
     start = _before_magic(pattern)
     if start == pattern and not pattern.endswith("/"):
@@ -64,11 +64,18 @@ def _listed_here(pattern: str) -> list[Found]:
     if not Path(top).exists():
         return []
     found: list[Found] = []
-    for folder, folders, files in os.walk(top, onerror=_raise):
+    for folder, folders, files in os.walk(top, onerror=_raise, followlinks=True):
+        folders[:] = [name for name in folders if not _leads_back(folder, name)]
         found += _found(str(Path(folder, name)) for name in files)
         if levels is not None and len(Path(folder).relative_to(top).parts) >= levels:
             folders.clear()
     return found
+
+
+def _leads_back(folder: str, name: str) -> bool:
+    """Return whether a folder's entry is a link to the folder itself, or to one around it."""
+    path = Path(folder, name)
+    return path.is_symlink() and Path(folder).resolve().is_relative_to(path.resolve())
 
 
 def _found(paths: Iterable[str]) -> list[Found]:

@@ -38,7 +38,7 @@ State = dict[str, "torch.Tensor"]
 class Settings:
     """What decides the weights, beside the data."""
 
-    steps: int = 2_600
+    steps: int = 2_500
     seed: int = 20261125
     learning_rate: float = 1e-4
     warm_up_steps: int = 100

@@ -16,7 +16,7 @@ def test_classify_answers_with_the_six_fields_of_the_api() -> None:
     )
     assert result.label == "hot"
     assert 0.5 < (result.confidence or 0) <= 1
-    assert result.tokens == 8
+    assert result.tokens == 9
     assert (result.visual_tokens, result.cached) == (None, False)
     assert result.latency_ms > 0
 

@@ -167,7 +167,7 @@ def test_documents_of_a_storage_in_trouble_are_no_failed_records(
     monkeypatch.setattr("classer_core.storage._read_start", broken)
     with pytest.raises(StorageError, match=r"memory://docs/a\.pdf.* can't be read"):
         if from_source:
-            fetch.read_files(items)
+            fetch.read_files(items, ["memory://docs/*"], FetchRules())
         else:
             Fetcher(FetchRules(("memory://docs",))).fetch(items)
 
@@ -194,7 +194,7 @@ def test_local_documents_in_trouble_are_no_failed_records(tmp_path: Path, monkey
 
 
 def test_a_document_that_is_gone_is_a_failure(tmp_path: Path) -> None:
-    [error] = fetch.read_files([Attachment("file", None, str(tmp_path / "none.pdf"))])
+    [error] = fetch.read_files([Attachment("file", None, str(tmp_path / "none.pdf"))], [str(tmp_path / "*")], FetchRules())
     assert error is not None and error.code == FailureCode.FILE_UNREADABLE
 
 

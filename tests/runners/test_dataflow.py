@@ -32,17 +32,17 @@ def test_dataflow_gets_the_whole_job_and_our_image(tmp_path: Path) -> None:
     lines = dry_run(str(job), "--runner", "dataflow", "--", f"--sdk_container_image={IMAGE}")
     assert lines[-1] == f"worker image: {IMAGE}"
     steps = {line.split("/")[0] for line in lines[:-1]}
-    assert steps == {"Records", "ClassifyRecords", "WriteResults", "WriteFailures"}
+    assert steps == {"Records", "ClassifyRecords", "WriteResults", "WriteFailures", "JudgeRun", "PublishRows"}
     assert {"Records/ReadRecords", "Records/FetchContents"} <= {"/".join(line.split("/")[:2]) for line in lines}
     assert [line for line in lines if "BeamML_RunInference" in line]
-    assert {"WriteResults/Rows/Publish", "WriteFailures/Rows/Publish"} <= set(lines)
+    assert "PublishRows/Files" in lines
 
 
 def test_a_dry_run_runs_nothing(tmp_path: Path) -> None:
     (tmp_path / "a.ndjson").write_text('{"text": "hello"}\n')
     job = tmp_path / "job.yaml"
     job.write_text("source: {format: ndjson, path: a.ndjson}\nlabels: [a, b]\noutput: {path: out}\n")
-    assert "WriteResults/Rows/Publish" in dry_run(str(job))
+    assert "PublishRows/Files" in dry_run(str(job))
     assert not (tmp_path / "out").exists()
 
 
