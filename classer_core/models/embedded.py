@@ -23,7 +23,7 @@ FILE_NAME = "e5-small-q4.bin"
 PUBLISHED_SHA256 = "1571fc9827503943b6bb2e2c03c071f70a14f6e8ffc673946a1f7abbbfbb782f"
 
 TRAINED = Path(__file__).parent / "weights" / "label_matching.safetensors"
-TRAINED_SHA256 = "e013d655c31abe85a9c13f89c6ff0e40fd8d58e37c57ed9a488d503514f38e2d"
+TRAINED_SHA256 = "97d80b0122dd5dd8e6fc38e63609747d95411549a13e1ca2820e7509cc740e79"
 
 # The published layers that the network has, in their order: two of twelve are left out, for speed.
 LAYERS = (0, 1, 2, 3, 4, 5, 7, 8, 10, 11)

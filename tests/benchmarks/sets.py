@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from classer_core import Classifier
+from classer_core.classifiers import MAX_LABEL_CHARS
 from classer_core.heads import Vectors
 from classer_core.models.embedding import EmbeddingModel
 from classer_core.training.evaluate import MAX_ROWS, OTHER_LANGUAGES, SEEN
@@ -90,7 +91,7 @@ class KeptOut:
     def _by_label(self) -> dict[str, list[dict[str, Any]]]:
         rows = pool_rows(_corpus(), self.name)
         random.Random(1).shuffle(rows)
-        labels = sorted({row["label"] for row in rows})[:MAX_LABELS]
+        labels = sorted({row["label"] for row in rows if len(row["label"]) <= MAX_LABEL_CHARS})[:MAX_LABELS]
         return {label: [row for row in rows if row["label"] == label] for label in labels}
 
     @cached_property

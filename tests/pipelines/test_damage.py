@@ -194,7 +194,9 @@ def test_local_documents_in_trouble_are_no_failed_records(tmp_path: Path, monkey
 
 
 def test_a_document_that_is_gone_is_a_failure(tmp_path: Path) -> None:
-    [error] = fetch.read_files([Attachment("file", None, str(tmp_path / "none.pdf"))], [str(tmp_path / "*")], FetchRules())
+    [error] = fetch.read_files(
+        [Attachment("file", None, str(tmp_path / "none.pdf"))], [str(tmp_path / "*")], FetchRules()
+    )
     assert error is not None and error.code == FailureCode.FILE_UNREADABLE
 
 
