@@ -217,7 +217,7 @@ def _check_columns(job: Job, path: str, names: Sequence[str], column: str, colum
     has = f"{path} has: {', '.join(names)}."
     if column not in names:
         remedy = f"Name the column of the right labels with --gold-column. {has}"
-        raise JobError([Problem("--gold-column", shown(column), "is no column of the gold file", remedy)])
+        raise JobError([Problem("--gold-column", shown(column), "is not a column of the gold file", remedy)])
     if not columns.keys() & {*CONTENT_FIELDS, "id"}:
         text, id = job.column_of("text"), job.column_of("id")
         message = f"has neither a column {text!r}, to classify its rows, nor {id!r}, to find them among the job's"

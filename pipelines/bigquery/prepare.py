@@ -50,7 +50,7 @@ def _key_problems(job: Job, target: Target, columns: Columns) -> list[Problem]:
         return []
     problems = []
     if "id" in key and "id" not in columns.fields:
-        column, message = job.column_of("id") or "id", "is no column of the source, and rows merge by it"
+        column, message = job.column_of("id") or "id", "is not a column of the source, and rows merge by it"
         remedy = "Name the column of the key in source.columns.id."
         problems.append(Problem("source.columns.id", column, message, remedy))
     source = job.source
@@ -61,7 +61,7 @@ def _key_problems(job: Job, target: Target, columns: Columns) -> list[Problem]:
     fields = {field.name: field for field in table_fields(target.row_schema) if field.name not in own}
     for name in key:
         if name not in fields:
-            message, remedy = "is no column that the source gives the results", f"Those are: {', '.join(fields)}."
+            message, remedy = "is not a column that the source gives the results", f"Those are: {', '.join(fields)}."
             problems.append(Problem("output.key", name, message, remedy))
         elif type_of(fields[name]) not in KEY_TYPES or fields[name].mode == "REPEATED":
             message = f"is {type_of(fields[name])}, which rows can't be found by"

@@ -50,7 +50,7 @@ def scope_of(job: Job) -> Scope:
     """Which rows of its table a job reads: what is there now; with a watermark, what the last finished run left.
 
     Raises:
-        JobError: the watermark is no column of the table, or of no type that tells what is new.
+        JobError: the watermark is not a column of the table, or of no type that tells what is new.
     """
     source, now = job.source, datetime.now(UTC)
     if not isinstance(source, BigQuerySource) or source.watermark is None or source.table is None:
@@ -61,7 +61,9 @@ def scope_of(job: Job) -> Scope:
     with job_problems(place, source.watermark):
         field = next((item for item in _fields(source) if item.name == source.watermark), None)
         if field is None:
-            raise wrong(place, source.watermark, "is no column of the table", "Name one that says when a row changed.")
+            raise wrong(
+                place, source.watermark, "is not a column of the table", "Name one that says when a row changed."
+            )
         if type_of(field) not in ("TIMESTAMP", "DATETIME", "DATE", "INT64") or field.mode == "REPEATED":
             message = f"is {type_of(field)}"
             raise wrong(place, source.watermark, message, "Name a column of TIMESTAMP, DATETIME, DATE or INT64.")

@@ -117,7 +117,7 @@ def test_a_column_of_labels_is_not_taken_for_gold_and_request_at_once(tmp_path: 
     [
         ("body,label\nx,biling\nx,biling\n", {}, ["gold.csv#2: label = 'biling'", "(2 rows)", "mean 'billing'?"]),
         ("body,label\nx,zzz\n", {}, ["none of the job's labels", "The labels are: billing, technical, sales."]),
-        ("body,topic\nx,sales\n", {}, ["--gold-column = 'label'", "is no column", "gold.csv has: body, topic."]),
+        ("body,topic\nx,sales\n", {}, ["--gold-column = 'label'", "is not a column", "gold.csv has: body, topic."]),
         ("what,label\nx,sales\n", {}, ["neither a column 'body'", "nor 'ticket'", "gold.csv has: what, label."]),
         ("body,label\nx,\n", {}, ["no row has a label: 1 rows, 1 of them with an empty 'label'"]),
         ('body,label\nx,"[""sales""]"\n', {}, ["is no label in mode single", "Give one label a row."]),

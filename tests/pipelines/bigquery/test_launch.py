@@ -43,10 +43,10 @@ def test_problems_of_a_source(tmp_path: Path, warehouse: Warehouse) -> None:
     query = {"query": f"SELECT id, text FROM `{name('tickets')}`"}
     columns = {"columns": {"text": "body"}}
     assert problems(warehouse, tmp_path, query | columns) == [
-        ("source.columns.text", "body", "is no column of the source")
+        ("source.columns.text", "body", "is not a column of the source")
     ]
     assert problems(warehouse, tmp_path, query, passthrough=["state"]) == [
-        ("passthrough", "state", "is no column of the source")
+        ("passthrough", "state", "is not a column of the source")
     ]
 
 
@@ -71,13 +71,13 @@ def test_problems_of_an_output(tmp_path: Path, warehouse: Warehouse) -> None:
     merge = {"write": "merge", "key": ["state", "tenant", "label", "classified_at"]}
     assert problems(warehouse, tmp_path, source, merge) == [
         ("output.key", "state", "is STRING, which rows can't be found by"),
-        *(("output.key", name, "is no column that the source gives the results") for name in merge["key"][1:]),
+        *(("output.key", name, "is not a column that the source gives the results") for name in merge["key"][1:]),
     ]
     query = {"query": f"SELECT id, text, id AS `order no` FROM `{source['table']}`"}
     assert [value for _, value, _ in problems(warehouse, tmp_path, query, merge)] == ["'order no'"]
     source["columns"] = {"text": "text", "id": "text"}
     assert problems(warehouse, tmp_path, {"query": f"SELECT text FROM `{source['table']}`"}, {"write": "merge"}) == [
-        ("source.columns.id", "id", "is no column of the source, and rows merge by it")
+        ("source.columns.id", "id", "is not a column of the source, and rows merge by it")
     ]
     query = {"query": f"SELECT id, text, id AS `order no`, id AS `Label` FROM `{source['table']}`"}
     found = problems(warehouse, tmp_path, query)
@@ -88,7 +88,7 @@ def test_problems_of_an_output(tmp_path: Path, warehouse: Warehouse) -> None:
 @pytest.mark.integration
 def test_problems_of_a_watermark(tmp_path: Path, warehouse: Warehouse) -> None:
     warehouse.create("tickets", string("id"), string("text"))
-    for name, message in (("nothing", "is no column of the table"), ("text", "is STRING")):
+    for name, message in (("nothing", "is not a column of the table"), ("text", "is STRING")):
         source = {"table": warehouse.name("tickets"), "watermark": name}
         assert problems(warehouse, tmp_path, source, {"write": "merge"}) == [("source.watermark", repr(name), message)]
     warehouse.create("dated", string("id"), string("text"), column("changed", "DATE"))

@@ -253,7 +253,7 @@ def test_a_dry_run_asks_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     job = parse_job({"source": section, "output": output, "labels": LABELS, "only": "stale"}, tmp_path / "job.yaml")
     steps = {"/".join(step.split("/")[:4]) for step in dry_run(job, tmp_path, "local").steps}
     assert "Records/ReadRecords/Table/OpenSession" in steps
-    assert {"WriteResults/Rows/Commit", "WriteFailures/Rows/Commit"} <= steps
+    assert {"PublishRows/Table0", "PublishRows/Table1"} <= steps
     assert [step for step in steps if step.startswith("WriteResults/Rows/AppendRows")]
 
 
