@@ -59,8 +59,9 @@ CONFIGURATION = {
     "taskmanager.memory.framework.heap.size": "128m",
     "taskmanager.memory.framework.off-heap.size": "128m",
     "taskmanager.memory.managed.size": "128m",
-    "taskmanager.memory.network.min": "64m",
-    "taskmanager.memory.network.max": "64m",
+    # Each redistribution of a task takes up to 512 buffers of 32 KiB, and one machine may have to run all tasks.
+    "taskmanager.memory.network.min": "192m",
+    "taskmanager.memory.network.max": "192m",
     "taskmanager.memory.jvm-metaspace.size": "256m",
     "taskmanager.memory.jvm-overhead.min": "192m",
     "taskmanager.memory.jvm-overhead.max": "192m",
