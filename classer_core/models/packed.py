@@ -28,7 +28,7 @@ from classer_core.models.vectors import rows_of
 if TYPE_CHECKING:
     import torch
 
-# So many tokens fill the integer units, and their (tokens, feed-forward) arrays stay in the caches; 256 to 512 do about alike.
+# So many tokens fill the integer units, and their (tokens, feed-forward) arrays stay in the caches; 256 does as well.
 BATCH_TOKENS = 384
 # Attention adds up integers below 2^24 for texts of at most so many tokens.
 MAX_TOKENS = 512
