@@ -215,6 +215,8 @@ def test_workers_of_a_pool(cluster: Cluster, jar: str, source: Path, tmp_path: P
     assert rows(tmp_path) == expected
 
 
+# Beam's workers in this process say so in their threads when the runner hangs up on them at the end of a job.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_flink_without_an_address_is_embedded(jar: str, source: Path, tmp_path: Path, expected: list[Any]) -> None:
     args = [f"--flink_job_server_jar={jar}"]
     summary: RunSummary = run_job(job_in(tmp_path, source), source, "flink", args, load=fakes.load)
