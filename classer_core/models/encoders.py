@@ -43,7 +43,8 @@ class Encoder(Protocol):
 class LoadedEncoder:
     """An encoder with what has to be known to feed it.
 
-    `tokenizer` is a `tokenizers.Tokenizer`; `digest` is of everything that can change a vector, but the number format.
+    `tokenizer` is a `tokenizers.Tokenizer`, or has its methods; `digest` is of everything that can change a vector,
+    but the number format.
     """
 
     encoder: Encoder
@@ -74,14 +75,14 @@ def load_encoder(name: str, threads: int) -> LoadedEncoder:
 
 def _embedded(threads: int) -> LoadedEncoder:
     """Load the embedded model, on the CPU also beside a GPU, so that its answers are the same anywhere."""
-    from classer_core.models.e5_tokenizer import tokenizer
+    from classer_core.models.e5_tokenizer import FirstTextsTokenizer
     from classer_core.models.packed import EncoderConfig, PackedEncoder
 
     published = embedded.open_published()
     header = published.header
     config = EncoderConfig(layers=len(embedded.LAYERS), heads=header.n_heads, epsilon=header.epsilon)
     encoder = PackedEncoder(config, embedded.tensors(published), threads)
-    return LoadedEncoder(encoder, tokenizer(published), embedded.WINDOW_TOKENS, {}, embedded.digest())
+    return LoadedEncoder(encoder, FirstTextsTokenizer(published), embedded.WINDOW_TOKENS, {}, embedded.digest())
 
 
 def _packed(folder: Path, threads: int) -> LoadedEncoder:

@@ -6,12 +6,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
 from classer_core.errors import ModelLoadError
 from classer_core.models import embedded
 from classer_core.models.e5_file import E5File
-from classer_core.models.e5_tokenizer import tokenizer
+from classer_core.models.e5_tokenizer import FIRST_CHARS, FirstTextsTokenizer, tokenizer
 
 
 @pytest.fixture(scope="module")
@@ -66,6 +68,24 @@ def test_texts_are_normalised_as_sentencepiece_does(made: Tokenizer, text: str, 
 
 def test_ids_are_the_rows_of_the_word_vectors(made: Tokenizer) -> None:
     assert made.encode("query: Hello").ids == [0, 41, 1294, 12, 35378, 2]
+
+
+@given(st.lists(st.text() | st.from_regex(r"(<s>|ﬁ| |▁|hello|你好|\u200b|</s>|<unk>)*", fullmatch=True), max_size=3))
+@settings(deadline=None, max_examples=50)
+def test_the_first_texts_have_the_tokens_of_the_whole_tokenizer(
+    published: E5File, made: Tokenizer, texts: list[str]
+) -> None:
+    first = FirstTextsTokenizer(published)
+    for special in (True, False):
+        expected = [encoding.ids for encoding in made.encode_batch_fast(texts, add_special_tokens=special)]
+        assert [tokens.ids for tokens in first.encode_batch_fast(texts, add_special_tokens=special)] == expected
+
+
+def test_later_texts_have_the_same_tokens(published: E5File, made: Tokenizer) -> None:
+    texts = ["soup with onions " * 10] * (FIRST_CHARS // 150)
+    later = FirstTextsTokenizer(published)
+    for _ in range(2):
+        assert [tokens.ids for tokens in later.encode_batch_fast(texts)] == [made.encode(text).ids for text in texts]
 
 
 def test_tensors_are_the_published_ones_and_ours(published: E5File) -> None:
