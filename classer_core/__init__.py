@@ -1,4 +1,4 @@
-"""Bulk classification, the part that knows nothing of Beam.
+"""Classify texts, pictures and documents with calibrated confidence. This package does not need Apache Beam.
 
 import classer_core as classer
 
@@ -14,32 +14,40 @@ if TYPE_CHECKING:
     from classer_core.api import classify_batch as classify_batch
     from classer_core.classifiers import Classifier as Classifier
     from classer_core.engine import Engine as Engine
+    from classer_core.errors import AnotherRunError as AnotherRunError
     from classer_core.errors import ClasserError as ClasserError
     from classer_core.errors import FailureCode as FailureCode
     from classer_core.errors import JobError as JobError
+    from classer_core.errors import LearningError as LearningError
     from classer_core.errors import ModelLoadError as ModelLoadError
+    from classer_core.errors import Problem as Problem
     from classer_core.errors import RecordError as RecordError
+    from classer_core.errors import StorageError as StorageError
     from classer_core.errors import TooManyFailuresError as TooManyFailuresError
-    from classer_core.learning import LearningError as LearningError
+    from classer_core.errors import UnreadableFilesError as UnreadableFilesError
     from classer_core.learning import Lesson as Lesson
     from classer_core.learning import learn as learn
     from classer_core.models import Model as Model
     from classer_core.models import Scores as Scores
-    from classer_core.models import load_model as load_model
+    from classer_core.models.loading import load_model as load_model
     from classer_core.records import Failure as Failure
     from classer_core.records import LabelConfidence as LabelConfidence
     from classer_core.records import Record as Record
     from classer_core.records import Result as Result
     from classer_core.saved import ClassifierStore as ClassifierStore
 
-# Loaded when first used: the sandboxed parsers are a part of this package, and need none of it.
+# Imported on first use: the sandboxed parser processes import this package and need none of these modules.
 _MODULES = {
     "api": ["BatchResponse", "classify", "classify_batch"],
     "classifiers": ["Classifier"],
     "engine": ["Engine"],
-    "errors": ["ClasserError", "FailureCode", "JobError", "ModelLoadError", "RecordError", "TooManyFailuresError"],
-    "learning": ["LearningError", "Lesson", "learn"],
-    "models": ["Model", "Scores", "load_model"],
+    "errors": [
+        *["AnotherRunError", "ClasserError", "FailureCode", "JobError", "LearningError", "ModelLoadError", "Problem"],
+        *["RecordError", "StorageError", "TooManyFailuresError", "UnreadableFilesError"],
+    ],
+    "learning": ["Lesson", "learn"],
+    "models": ["Model", "Scores"],
+    "models.loading": ["load_model"],
     "records": ["Failure", "LabelConfidence", "Record", "Result"],
     "saved": ["ClassifierStore"],
 }

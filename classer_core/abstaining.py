@@ -1,4 +1,4 @@
-"""Abstaining: an answer that is not sure enough becomes no answer, or a fallback."""
+"""Abstention: replace an answer whose confidence is too low by no label, or by a fallback label."""
 
 from __future__ import annotations
 
@@ -14,9 +14,13 @@ from classer_core.records import Outcome, Result
 
 @dataclass(frozen=True)
 class Abstention:
-    """When to abstain, and what to say then. Applied last, so that stored answers serve every rule.
+    """The lowest confidence that is accepted, and the label of results below it.
 
-    `min_confidence` 0 never abstains.
+    Applied after the cache, so that one cached answer serves every rule.
+
+    Attributes:
+        min_confidence: 0-1; 0 accepts every answer.
+        fallback_label: the label of results that abstain; None for no label.
     """
 
     min_confidence: float = 0.0
@@ -24,24 +28,32 @@ class Abstention:
 
     @classmethod
     def of(cls, min_confidence: Any = None, fallback_label: Any = None) -> Abstention:
-        """Checked values in, rule out.
+        """Return the rule for the `min_confidence` and `fallback_label` of a job or a request, after checking them.
 
         Raises:
-            RecordError: not a number from 0 to 1; not a label; a fallback without a `min_confidence`.
+            RecordError: `min_confidence` is not a number from 0 to 1, `fallback_label` is not a label, or there is a
+                fallback label without `min_confidence`.
         """
-        number = isinstance(min_confidence, int | float) and not isinstance(min_confidence, bool)
-        if min_confidence is not None and not (number and 0 <= min_confidence <= 1):
-            message = f"min_confidence is a number from 0 to 1, got {shown(min_confidence)}"
+        is_number = isinstance(min_confidence, int | float) and not isinstance(min_confidence, bool)
+        if min_confidence is not None and not (is_number and 0 <= min_confidence <= 1):
+            message = f"min_confidence must be a number from 0 to 1, got {shown(min_confidence)}"
             raise RecordError(FailureCode.MIN_CONFIDENCE_INVALID, message, "min_confidence")
         if fallback_label is not None:
             _check_fallback(fallback_label, min_confidence)
         return cls(float(min_confidence or 0), fallback_label)
 
     def apply(self, answer: Result) -> Result:
-        """The answer itself if it is sure enough, else one that abstains, with the confidence that was too low.
+        """Return the answer if its confidence is high enough, else a copy that abstains and keeps the confidence.
 
-        Mode multi: the confidence is that of the best label. No label above the threshold is an answer ("none of
-        them"), and stays.
+        In mode multi the confidence of the best label counts. An answer without any label above the threshold
+        ("none of them") has no confidence and is returned as it is.
+
+        >>> import dataclasses
+        >>> from classer_core.records import Result
+        >>> answer = Result("1", "spam", None, 0.4, 9, None, 1.0, False, "inline:1", "embedded", 1.0, "00")
+        >>> abstained = Abstention(min_confidence=0.5, fallback_label="other").apply(answer)
+        >>> abstained.label, abstained.abstained, abstained.confidence
+        ('other', True, 0.4)
         """
         if answer.confidence is None or answer.confidence >= self.min_confidence:
             return answer
@@ -50,15 +62,16 @@ class Abstention:
         return dataclasses.replace(answer, label=self.fallback_label, abstained=True)
 
     def apply_all(self, outcomes: Sequence[Outcome]) -> list[Outcome]:
-        """Every answer among the outcomes, judged; failures as they are."""
+        """Return the outcomes with `apply` applied to every result; failures stay as they are."""
         return [self.apply(outcome) if isinstance(outcome, Result) else outcome for outcome in outcomes]
 
 
 def _check_fallback(label: Any, min_confidence: Any) -> None:
     code, field = FailureCode.FALLBACK_LABEL_INVALID, "fallback_label"
-    clean = isinstance(label, str) and label.strip() and is_clean(label) and len(label) <= MAX_LABEL_CHARS
-    if not clean:
-        message = f"fallback_label is a string of 1-{MAX_LABEL_CHARS} characters, got {shown(label)}"
+    is_label = isinstance(label, str) and label.strip() and is_clean(label) and len(label) <= MAX_LABEL_CHARS
+    if not is_label:
+        message = f"fallback_label must be a string of 1-{MAX_LABEL_CHARS} characters, got {shown(label)}"
         raise RecordError(code, message, field)
     if min_confidence is None:
-        raise RecordError(code, f"fallback_label {shown(label)} is never used without a min_confidence", field)
+        message = f"fallback_label {shown(label)} has no effect without min_confidence: set min_confidence, too"
+        raise RecordError(code, message, field)

@@ -1,4 +1,4 @@
-"""The library's two calls; the shapes of the hosted API's own SDK, so that code moves over by its import."""
+"""`classify` and `classify_batch`, with the names and shapes of the hosted API's SDK: only the import differs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,13 @@ from classer_core.requests import checked_text
 
 @dataclass(frozen=True)
 class BatchResponse:
-    """Answers in the order of the texts; a text that got none has its Failure there. Tokens are those read now."""
+    """The results of a batch.
+
+    Attributes:
+        results: one result or failure per text, in the order of the texts.
+        total_tokens: tokens that the model read for this batch; cached results count 0.
+        latency_ms: wall-clock milliseconds of the call.
+    """
 
     results: list[Result | Failure]
     total_tokens: int
@@ -40,13 +46,25 @@ def classify(
     cache: bool = True,
     model: str = EMBEDDED,
 ) -> Result:
-    """One text and its labels, or a classifier, in; the answer out.
+    """Return the result of classifying one text.
 
-    `cache=False` reads a text again that this process has answered. `ClassifierStore(folder).list().load("name@v2")` is
-    a saved classifier.
+    Args:
+        text: the text.
+        labels: 1-200 labels of 1-100 characters; not needed with `classifier`.
+        classifier: labels and all that belongs to them in one object, instead of the arguments up to `threshold`. Load
+            a saved one with `ClassifierStore(folder).list().load("name@v2")`.
+        descriptions: label -> what it means.
+        examples: label -> example texts.
+        text_type: what a text is, such as "support ticket".
+        mode: "single" for exactly one label per text, "multi" for any number.
+        threshold: in mode multi, the probability (0-1) from which a label is given.
+        min_confidence: the confidence (0-1) below which the result abstains; None to never abstain.
+        fallback_label: the label of a result that abstains.
+        cache: whether an answer that this process has given before is used again.
+        model: "embedded", a Hugging Face id, or a local folder.
 
     Raises:
-        RecordError: the request breaks a rule; `code`, `field` and `message` say which.
+        RecordError: an argument is invalid; `code`, `field` and `message` say which and why.
         ModelLoadError: the model can't be loaded.
     """
     classifier = classifier or Classifier.of(labels, descriptions, examples, text_type, mode, threshold)
@@ -72,10 +90,10 @@ def classify_batch(
     cache: bool = True,
     model: str = EMBEDDED,
 ) -> BatchResponse:
-    """Texts and their labels, or a classifier, in; one result or failure per text out, with ids "0", "1", ...
+    """Return one result or failure per text, with the ids "0", "1", ...; the arguments are those of `classify`.
 
     Raises:
-        RecordError: labels or another field of the whole batch break a rule.
+        RecordError: an argument other than a text is invalid. An invalid text becomes a `Failure` in its place.
         ModelLoadError: the model can't be loaded.
     """
     classifier = classifier or Classifier.of(labels, descriptions, examples, text_type, mode, threshold)
@@ -84,7 +102,7 @@ def classify_batch(
     outcomes = _classify(texts, classifier, abstention, cache, model)
     return BatchResponse(
         results=outcomes,
-        total_tokens=sum(one.tokens for one in outcomes if isinstance(one, Result) and not one.cached),
+        total_tokens=sum(outcome.tokens for outcome in outcomes if isinstance(outcome, Result) and not outcome.cached),
         latency_ms=round((time.perf_counter() - start) * 1000, 3),
     )
 
@@ -92,7 +110,7 @@ def classify_batch(
 def _classify(
     texts: Sequence[str], classifier: Classifier, abstention: Abstention, cache: bool, model: str
 ) -> list[Result | Failure]:
-    """Answers are shared within this process; a library writes no files that nobody asked for."""
+    """Return one outcome per text. Answers are cached in memory only: a library call writes no files."""
     outcomes: list[Result | Failure] = []
     records = []
     for position, text in enumerate(texts):

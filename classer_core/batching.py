@@ -1,4 +1,4 @@
-"""Which texts go through a model together: those of about one length, so that hardly anything is padding."""
+"""Batches of texts of similar length, so that little of a batch is padding."""
 
 from __future__ import annotations
 
@@ -6,9 +6,14 @@ from collections.abc import Iterator, Sequence
 
 
 def batches(lengths: Sequence[int], budget_tokens: int) -> Iterator[list[int]]:
-    """Yield the positions of texts, batch by batch: at most `budget_tokens` with padding, or one text.
+    """Yield the positions of the texts of each batch, longest texts first: memory use is highest at the start.
 
-    Longest first, so that memory peaks at once or never.
+    Args:
+        lengths: tokens of each text.
+        budget_tokens: most tokens of a batch, padding included. A longer text is a batch of its own.
+
+    >>> list(batches([3, 9, 4, 2], budget_tokens=10))
+    [[1], [2, 0], [3]]
     """
     batch: list[int] = []
     for position in sorted(range(len(lengths)), key=lambda position: -lengths[position]):

@@ -1,4 +1,4 @@
-"""CachedEngine: an engine that never reads the same content twice."""
+"""CachedEngine: an engine behind a cache, which reads each distinct content once."""
 
 from __future__ import annotations
 
@@ -17,20 +17,32 @@ from classer_core.engine import Engine, load_engine, outcome_of
 from classer_core.kept import is_answer_to
 from classer_core.records import Answer, Failure, Outcome, Record
 
-Answers = dict[bytes, Answer | Failure]
+AnswersByFingerprint = dict[bytes, Answer | Failure]
 
 
 @dataclass(slots=True)
 class Known:
-    """An answer that a step before found. `source_id` is the record it was made for, if that is one of this run's."""
+    """An answer from an earlier step of the run.
+
+    Attributes:
+        answer: the answer, or the failure.
+        source_id: id of the record of this run that was read for it; None if no record of this run was.
+    """
 
     answer: Answer | Failure
     source_id: str | None = None
 
 
 @dataclass(slots=True)
-class Found:
-    """The answer to one record's content; `cached`: without reading this record."""
+class AnsweredRecord:
+    """The answer to one record's content.
+
+    Attributes:
+        answer: the answer, or the failure.
+        fingerprint: the record's fingerprint.
+        latency_ms: the record's own milliseconds, fetching included.
+        cached: whether the answer was found without reading this record.
+    """
 
     answer: Answer | Failure
     fingerprint: bytes
@@ -39,16 +51,16 @@ class Found:
 
 
 class CachedEngine:
-    """Classifies records, each distinct content once. Safe to be used by several threads.
+    """Classifies records, each distinct content once. Thread-safe.
 
-    An answer comes, in this order, from: a step before, this process's memory, another thread that is at it right now,
-    the cache, and only then the models. The cache is asked for all records of a batch at once, before attachments are
-    opened. A record with `cache: false` goes to the models in any case, and its answer replaces the one that was kept.
-    Failures are not kept: they may have been this machine's, and the next run tries again.
+    Answers are looked for in this order: earlier steps of the run, this process's memory, other threads that are
+    computing them now, the cache, the models. The cache is asked once for all records of a batch, before attachments
+    are opened. A record with `cache: false` is always read, and its answer replaces the cached one. Failures are not
+    cached: the cause may be this machine, and the next run tries again.
 
     Args:
-        engine: what reads.
-        cache: what outlives this process, if anything does.
+        engine: reads the records.
+        cache: keeps answers after this process has ended; None to keep them in memory only.
     """
 
     def __init__(self, engine: Engine, cache: Cache | None = None) -> None:
@@ -56,143 +68,162 @@ class CachedEngine:
         self._memory = MemoryCache()
         self._cache = GuardedCache(cache) if cache is not None else None
         self._lock = threading.Lock()
-        self._pending: dict[bytes, Future[Answers]] = {}
+        self._pending: dict[bytes, Future[AnswersByFingerprint]] = {}
 
     def classify(self, records: Sequence[Record], known: Mapping[bytes, Known] | None = None) -> list[Outcome]:
-        """One outcome per record, in the same order; see `Engine.classify`. `known` is by fingerprint."""
+        """Return one outcome per record, in the same order, as `Engine.classify` does.
+
+        Args:
+            records: with the bytes of their attachments.
+            known: answers of earlier steps by fingerprint.
+        """
         return [
-            outcome_of(record, found.answer, found.fingerprint, found.latency_ms, found.cached)
-            for record, found in zip(records, self.answer(records, known or {}), strict=True)
+            outcome_of(record, answered.answer, answered.fingerprint, answered.latency_ms, answered.cached)
+            for record, answered in zip(records, self.answer(records, known or {}), strict=True)
         ]
 
     def fingerprints(self, records: Sequence[Record]) -> list[bytes]:
-        """See `Engine.fingerprints`."""
+        """Return the fingerprint of each record; attachments must have their bytes."""
         return self.engine.fingerprints(records)
 
-    def answer(self, records: Sequence[Record], known: Mapping[bytes, Known]) -> list[Found]:
-        """The answer to each record's content, and how it was come by."""
+    def answer(self, records: Sequence[Record], known: Mapping[bytes, Known]) -> list[AnsweredRecord]:
+        """Return the answer to each record's content, and whether the record was read for it."""
         start = time.perf_counter()
-        prints = self.fingerprints(records)
-        first: dict[bytes, int] = {}
-        for position, (record, print_) in enumerate(zip(records, prints, strict=True)):
-            if record.cache and print_ not in known:
-                first.setdefault(print_, position)
-        fresh = [
+        fingerprints = self.fingerprints(records)
+        first_with: dict[bytes, int] = {}
+        for position, (record, fingerprint) in enumerate(zip(records, fingerprints, strict=True)):
+            if record.cache and fingerprint not in known:
+                first_with.setdefault(fingerprint, position)
+        uncached = [
             position
-            for position, (record, print_) in enumerate(zip(records, prints, strict=True))
-            if not record.cache and not _was_read(record, known.get(print_))
+            for position, (record, fingerprint) in enumerate(zip(records, fingerprints, strict=True))
+            if not record.cache and not _was_read(record, known.get(fingerprint))
         ]
-        by_print = {print_: records[position] for print_, position in first.items()}
-        answers, mine, theirs = self._claim(by_print)
+        distinct = {fingerprint: records[position] for fingerprint, position in first_with.items()}
+        answers, claimed, awaited = self._claim(distinct)
         try:
-            answers.update(self._look_up(mine, by_print))
-            missed = [first[print_] for print_ in mine if print_ not in answers]
+            answers.update(self._look_up(claimed, distinct))
+            missed = [first_with[fingerprint] for fingerprint in claimed if fingerprint not in answers]
             share_ms = (time.perf_counter() - start) * 1000 / max(len(records), 1)
-            read = dict(zip(missed + fresh, self.engine.answer([records[n] for n in missed + fresh]), strict=True))
-            answers.update({prints[position]: read[position][0] for position in missed})
-            self._keep({prints[position]: read[position][0] for position in missed + fresh}, mine, answers)
+            to_read = missed + uncached
+            read = dict(zip(to_read, self.engine.answer([records[position] for position in to_read]), strict=True))
+            answers.update({fingerprints[position]: read[position][0] for position in missed})
+            self._keep({fingerprints[position]: read[position][0] for position in to_read}, claimed, answers)
         except BaseException as error:
-            self._give_up(mine, error)
+            self._give_up(claimed, error)
             raise
-        answers.update(self._wait(theirs, by_print))
-        founds = []
-        for position, (record, print_) in enumerate(zip(records, prints, strict=True)):
+        answers.update(self._wait(awaited, distinct))
+        answered = []
+        for position, (record, fingerprint) in enumerate(zip(records, fingerprints, strict=True)):
             before_ms = record.fetch_ms + share_ms
             if position in read:
-                answer, own_ms = read[position]
-                founds.append(Found(answer, print_, before_ms + own_ms, cached=False))
-            elif print_ in known:
-                of_record = known[print_].source_id == record.id
-                founds.append(Found(known[print_].answer, print_, before_ms, cached=not of_record))
+                answer, read_ms = read[position]
+                answered.append(AnsweredRecord(answer, fingerprint, before_ms + read_ms, cached=False))
+            elif fingerprint in known:
+                cached = not _was_read(record, known[fingerprint])
+                answered.append(AnsweredRecord(known[fingerprint].answer, fingerprint, before_ms, cached))
             else:
-                founds.append(Found(answers[print_], print_, before_ms, cached=True))
-        return founds
+                answered.append(AnsweredRecord(answers[fingerprint], fingerprint, before_ms, cached=True))
+        return answered
 
     def take_errors(self) -> int:
-        """Errors of the cache since this was last asked."""
+        """Return the number of errors of the cache since the last call."""
         return self._cache.take_errors() if self._cache is not None else 0
 
     def flush(self) -> None:
-        """Returns when the cache has all answers."""
+        """Wait until the cache has stored all answers."""
         if self._cache is not None:
             self._cache.flush()
 
     def close(self) -> None:
-        """Lets go of the cache's files and connections."""
+        """Close the cache's files and connections."""
         if self._cache is not None:
             self._cache.close()
 
-    def _claim(self, records: Mapping[bytes, Record]) -> tuple[Answers, list[bytes], dict[bytes, Future[Answers]]]:
-        """Return what memory has, what this call will find out, and what other threads are finding out."""
-        future: Future[Answers] = Future()
-        mine, theirs = [], {}
+    def _claim(
+        self, records: Mapping[bytes, Record]
+    ) -> tuple[AnswersByFingerprint, list[bytes], dict[bytes, Future[AnswersByFingerprint]]]:
+        """Return the answers in memory, the fingerprints that this call answers, and those that other threads answer.
+
+        Args:
+            records: one record per fingerprint.
+        """
+        future: Future[AnswersByFingerprint] = Future()
+        claimed, awaited = [], {}
         with self._lock:
             answers = self._decoded(self._memory.get(records), records)
-            for print_ in records:
-                if print_ in answers:
+            for fingerprint in records:
+                if fingerprint in answers:
                     continue
-                if print_ in self._pending:
-                    theirs[print_] = self._pending[print_]
+                if fingerprint in self._pending:
+                    awaited[fingerprint] = self._pending[fingerprint]
                 else:
-                    self._pending[print_] = future
-                    mine.append(print_)
-        return answers, mine, theirs
+                    self._pending[fingerprint] = future
+                    claimed.append(fingerprint)
+        return answers, claimed, awaited
 
-    def _look_up(self, prints: list[bytes], records: Mapping[bytes, Record]) -> Answers:
-        """Return the answers that the cache has; entries that are not answers to these records are counted."""
-        if self._cache is None or not prints:
+    def _look_up(self, fingerprints: list[bytes], records: Mapping[bytes, Record]) -> AnswersByFingerprint:
+        """Return the answers that the cache has; entries that can't be answers to these records count as errors."""
+        if self._cache is None or not fingerprints:
             return {}
-        entries = self._cache.get(prints)
+        entries = self._cache.get(fingerprints)
         answers = self._decoded(entries, records)
         if len(answers) < len(entries):
             self._cache.report_wrong(len(entries) - len(answers))
-        self._memory.put({print_: entries[print_] for print_ in answers})
+        self._memory.put({fingerprint: entries[fingerprint] for fingerprint in answers})
         return answers
 
-    def _decoded(self, entries: Mapping[bytes, bytes], records: Mapping[bytes, Record]) -> Answers:
-        decoded = {print_: from_entry(print_, entry) for print_, entry in entries.items()}
+    def _decoded(self, entries: Mapping[bytes, bytes], records: Mapping[bytes, Record]) -> AnswersByFingerprint:
+        decoded = {fingerprint: from_entry(fingerprint, entry) for fingerprint, entry in entries.items()}
         return {
-            print_: answer
-            for print_, answer in decoded.items()
-            if answer is not None and is_answer_to(answer, records[print_])
+            fingerprint: answer
+            for fingerprint, answer in decoded.items()
+            if answer is not None and is_answer_to(answer, records[fingerprint])
         }
 
-    def _keep(self, read: Answers, mine: list[bytes], answers: Answers) -> None:
-        """Answers that were just made, for this process, then for threads that wait, then for later."""
-        entries = {print_: to_entry(print_, answer) for print_, answer in read.items() if isinstance(answer, Answer)}
+    def _keep(self, new_answers: AnswersByFingerprint, claimed: list[bytes], answers: AnswersByFingerprint) -> None:
+        """Store new answers in memory, hand the claimed ones to the threads that wait for them, then fill the cache."""
+        entries = {
+            fingerprint: to_entry(fingerprint, answer)
+            for fingerprint, answer in new_answers.items()
+            if isinstance(answer, Answer)
+        }
         self._memory.put(entries)
-        if mine:
+        if claimed:
             with self._lock:
-                future = self._pending[mine[0]]
-                for print_ in mine:
-                    del self._pending[print_]
-            future.set_result({print_: answers[print_] for print_ in mine})
+                future = self._pending[claimed[0]]
+                for fingerprint in claimed:
+                    del self._pending[fingerprint]
+            future.set_result({fingerprint: answers[fingerprint] for fingerprint in claimed})
         if self._cache is not None:
             self._cache.put(entries)
 
-    def _give_up(self, mine: list[bytes], error: BaseException) -> None:
+    def _give_up(self, claimed: list[bytes], error: BaseException) -> None:
+        """Pass the error on to the threads that wait for the claimed fingerprints."""
         with self._lock:
-            futures = {self._pending.pop(print_) for print_ in mine if print_ in self._pending}
+            futures = {self._pending.pop(fingerprint) for fingerprint in claimed if fingerprint in self._pending}
         for future in futures:
             future.set_exception(error)
 
-    def _wait(self, theirs: Mapping[bytes, Future[Answers]], records: Mapping[bytes, Record]) -> Answers:
-        """What other threads found out; what one of them could not finish is read here."""
-        answers: Answers = {}
-        for print_, future in theirs.items():
+    def _wait(
+        self, awaited: Mapping[bytes, Future[AnswersByFingerprint]], records: Mapping[bytes, Record]
+    ) -> AnswersByFingerprint:
+        """Return the answers of other threads; records whose thread failed are read here."""
+        answers: AnswersByFingerprint = {}
+        for fingerprint, future in awaited.items():
             if future.exception() is None:
-                answers[print_] = future.result()[print_]
-        left = [print_ for print_ in theirs if print_ not in answers]
-        if left:
-            found = self.engine.answer([records[print_] for print_ in left])
-            read = {print_: answer for print_, (answer, _) in zip(left, found, strict=True)}
-            self._keep(read, [], answers)
-            answers.update(read)
+                answers[fingerprint] = future.result()[fingerprint]
+        missing = [fingerprint for fingerprint in awaited if fingerprint not in answers]
+        if missing:
+            read = self.engine.answer([records[fingerprint] for fingerprint in missing])
+            new_answers = {fingerprint: answer for fingerprint, (answer, _) in zip(missing, read, strict=True)}
+            self._keep(new_answers, [], answers)
+            answers.update(new_answers)
         return answers
 
 
 def _was_read(record: Record, known: Known | None) -> bool:
-    """Whether a step before has read this very record."""
+    """Return whether an earlier step of the run has read this very record."""
     return known is not None and known.source_id == record.id
 
 
@@ -202,13 +233,17 @@ _loading = threading.Lock()
 def load_cached_engine(
     cache: str, model: str, visual_model: str, page_overflow: str, threads: int | None = None
 ) -> CachedEngine:
-    """A cache's URL and what `load_engine` takes in, the engine behind that cache out; one copy per process.
+    """Return the engine for these models behind this cache, one copy per process.
+
+    Args:
+        cache: a `cache:` URL, or `none`.
+        model: as `load_engine` takes it, like the arguments after it.
 
     Raises:
         ModelLoadError: a model can't be loaded.
-        ValueError: the URL is none of a cache.
+        ValueError: `cache` is not the URL of a cache.
     """
-    with _loading:  # several steps of a worker ask at the same time
+    with _loading:  # several steps of a worker may load at the same time
         return _load_cached_engine(cache, model, visual_model, page_overflow, threads)
 
 
@@ -220,5 +255,5 @@ def _load_cached_engine(
 
 
 def with_cache(cache: str, load: Callable[[], Engine]) -> CachedEngine:
-    """Any engine, behind the cache of this URL."""
+    """Return the engine that `load` returns, behind the cache of this URL."""
     return CachedEngine(load(), open_cache(cache))

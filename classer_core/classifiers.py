@@ -1,4 +1,4 @@
-"""What a record is sorted into: labels, and everything that says what they mean."""
+"""Classifier: labels with their descriptions, examples and settings, and the checks of these fields."""
 
 from __future__ import annotations
 
@@ -20,10 +20,20 @@ DEFAULT_THRESHOLD = 0.5
 
 @dataclass(frozen=True)
 class Classifier:
-    """Labels with their descriptions and examples, the kind of text, how an answer is chosen, and what was learned.
+    """Labels and everything that decides which of them a text gets.
 
-    Build it with `Classifier.of`, which checks what it is given and puts labels and examples into one order: two
-    classifiers that mean the same are equal, and give the same answers to the last bit.
+    Build it with `Classifier.of`, which checks the fields and sorts labels and examples: classifiers that differ only
+    in the order of these are equal and give bit-identical answers.
+
+    Attributes:
+        labels: sorted, unique.
+        descriptions: (label, what it means), sorted by label.
+        examples: (label, example texts), sorted.
+        text_type: what a text is, such as "support ticket".
+        mode: "single" for exactly one label per text, "multi" for any number.
+        threshold: in mode multi, the probability (0-1) from which a label is given.
+        learned: the head that `classer tune` fitted.
+        saved_as: `name@vN` of a saved classifier.
     """
 
     labels: tuple[str, ...]
@@ -33,7 +43,7 @@ class Classifier:
     mode: str = "single"
     threshold: float = DEFAULT_THRESHOLD
     learned: Learned | None = None
-    saved_as: str | None = field(default=None, compare=False)  # name@vN
+    saved_as: str | None = field(default=None, compare=False)
 
     @classmethod
     def of(
@@ -46,13 +56,20 @@ class Classifier:
         threshold: float | None = None,
         learned: Mapping[str, Any] | None = None,
     ) -> Classifier:
-        """Checked fields in, classifier out.
+        """Return the classifier with these fields, after checking them.
+
+        Args:
+            labels: 1-200 unique labels of 1-100 characters.
+            descriptions: label -> what it means.
+            examples: label -> example texts.
+            text_type: what a text is; at most 100 characters.
+            mode: "single" or "multi".
+            threshold: 0-1.
+            learned: as `Learned.to_mapping` returns it.
 
         Raises:
-            RecordError: a field breaks a rule of the request (`field` says which), or `learned`, as `to_mapping` gives
-                it, is damaged or of other labels.
-        Source: the request's contract: 1-200 unique labels of 1-100 characters, keys of
-            `descriptions` and `examples` are labels, threshold 0-1.
+            RecordError: a field is invalid (`field` says which), or `learned` is damaged or was fitted for other
+                labels.
         """
         checked = _labels(labels)
         return cls(
@@ -66,7 +83,7 @@ class Classifier:
         )
 
     def to_mapping(self) -> dict[str, Any]:
-        """The fields that are set, as `of` takes them: what is saved, and what the digest is made of."""
+        """Return the fields that are set, as `of` takes them; files and the digest are made of these."""
         fields = {
             "labels": list(self.labels),
             "descriptions": dict(self.descriptions),
@@ -80,18 +97,22 @@ class Classifier:
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 of all that this classifier says, in hex. The name that it is saved under is no part of it."""
+        """Return the SHA-256 of all fields but `saved_as`, in hex."""
         canonical = json.dumps(self.to_mapping(), sort_keys=True, ensure_ascii=False)
         return hashlib.sha256(canonical.encode()).hexdigest()
 
     @cached_property
     def name(self) -> str:
-        """`name@vN` of a saved classifier, else `inline:<digest>`."""
+        """Return `name@vN` for a saved classifier, else `inline:` and the start of the digest."""
         return self.saved_as or f"inline:{self.digest[:12]}"
 
 
 def is_clean(text: str) -> bool:
-    """Whether a string has neither NUL nor lone surrogates, which no sink can hold."""
+    r"""Return whether a string has neither NUL nor lone surrogates, which sinks can't store.
+
+    >>> is_clean("café"), is_clean("a\x00b"), is_clean("\ud800")
+    (True, False, False)
+    """
     if "\x00" in text:
         return False
     try:
@@ -102,29 +123,33 @@ def is_clean(text: str) -> bool:
 
 
 def shown(value: Any, limit: int = 80) -> str:
-    """A value as it appears in a message: short, and safe to print."""
+    """Return a value as messages show it: at most `limit` characters, and printable.
+
+    >>> shown(["a", "b"]), shown("a long text", limit=8)
+    ("['a', 'b']", "'a long…")
+    """
     text = ascii(value) if isinstance(value, str) and not is_clean(value) else repr(value)
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
 def _labels(labels: Any) -> tuple[str, ...]:
-    def wrong(message: str) -> RecordError:
+    def invalid(message: str) -> RecordError:
         return RecordError(FailureCode.LABELS_INVALID, message, "labels")
 
     if labels is None:
-        raise wrong("labels are missing: give 1-200 of them in the record or in the job")
+        raise invalid(f"labels are missing: give 1-{MAX_LABELS} labels in the record or in the job")
     if isinstance(labels, str | bytes | Mapping) or not isinstance(labels, Sequence):
-        raise wrong(f"labels must be a list of strings, got {shown(labels)}")
+        raise invalid(f"labels must be a list of strings, got {shown(labels)}")
     if not 1 <= len(labels) <= MAX_LABELS:
-        raise wrong(f"labels must be 1-{MAX_LABELS}, got {len(labels)}")
+        raise invalid(f"there must be 1-{MAX_LABELS} labels, got {len(labels)}")
     seen = set()
     for label in labels:
         if not isinstance(label, str) or not label.strip() or not is_clean(label):
-            raise wrong(f"a label must be a non-empty string, got {shown(label)}")
+            raise invalid(f"a label must be a non-empty string, got {shown(label)}")
         if len(label) > MAX_LABEL_CHARS:
-            raise wrong(f"a label has at most {MAX_LABEL_CHARS} characters, got {len(label)}: {shown(label)}")
+            raise invalid(f"a label must have at most {MAX_LABEL_CHARS} characters, got {len(label)}: {shown(label)}")
         if label in seen:
-            raise wrong(f"Labels must be unique: {shown(label)} is there twice")
+            raise invalid(f"Labels must be unique: {shown(label)} is given twice")
         seen.add(label)
     return tuple(sorted(labels))
 
@@ -134,7 +159,7 @@ def _descriptions(value: Any, labels: tuple[str, ...]) -> tuple[tuple[str, str],
     if not value:
         return ()
     if not isinstance(value, Mapping):
-        raise RecordError(code, f"descriptions map label to text, got {shown(value)}", field)
+        raise RecordError(code, f"descriptions must map labels to texts, got {shown(value)}", field)
     for label, text in value.items():
         _check_key(code, field, label, labels)
         if not isinstance(text, str) or not is_clean(text):
@@ -147,25 +172,25 @@ def _examples(value: Any, labels: tuple[str, ...]) -> tuple[tuple[str, tuple[str
     if not value:
         return ()
     if not isinstance(value, Mapping):
-        raise RecordError(code, f"examples map label to a list of texts, got {shown(value)}", field)
+        raise RecordError(code, f"examples must map labels to lists of texts, got {shown(value)}", field)
     for label, texts in value.items():
         _check_key(code, field, label, labels)
-        listed = isinstance(texts, Sequence) and not isinstance(texts, str | bytes)
-        if not listed or not all(isinstance(text, str) and text.strip() and is_clean(text) for text in texts):
+        is_list = isinstance(texts, Sequence) and not isinstance(texts, str | bytes)
+        if not is_list or not all(isinstance(text, str) and text.strip() and is_clean(text) for text in texts):
             raise RecordError(code, f"examples of {shown(label)} must be non-empty strings, got {shown(texts)}", field)
     return tuple(sorted((label, tuple(sorted(texts))) for label, texts in value.items() if texts))
 
 
 def _check_key(code: FailureCode, field: str, label: Any, labels: tuple[str, ...]) -> None:
     if label not in labels:
-        raise RecordError(code, f"{field} name {shown(label)}, which is not one of the labels", field)
+        raise RecordError(code, f"{field} has the key {shown(label)}, which is not one of the labels", field)
 
 
 def _text_type(value: Any) -> str | None:
     if value is None:
         return None
     if not isinstance(value, str) or len(value) > MAX_LABEL_CHARS or not is_clean(value):
-        message = f"text_type is a string of at most {MAX_LABEL_CHARS} characters, got {shown(value)}"
+        message = f"text_type must be a string of at most {MAX_LABEL_CHARS} characters, got {shown(value)}"
         raise RecordError(FailureCode.TEXT_TYPE_INVALID, message, "text_type")
     return value.strip() or None
 
@@ -174,7 +199,7 @@ def _mode(value: Any) -> str:
     if value is None:
         return "single"
     if value not in MODES:
-        raise RecordError(FailureCode.MODE_INVALID, f"mode is single or multi, got {shown(value)}", "mode")
+        raise RecordError(FailureCode.MODE_INVALID, f"mode must be single or multi, got {shown(value)}", "mode")
     return str(value)
 
 
@@ -182,7 +207,7 @@ def _threshold(value: Any) -> float:
     if value is None:
         return DEFAULT_THRESHOLD
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
-        message = f"threshold is a number from 0 to 1, got {shown(value)}"
+        message = f"threshold must be a number from 0 to 1, got {shown(value)}"
         raise RecordError(FailureCode.THRESHOLD_INVALID, message, "threshold")
     return float(value)
 
@@ -195,6 +220,9 @@ def _learned(value: Any, labels: tuple[str, ...], mode: str) -> Learned | None:
     except ValueError as error:
         raise RecordError(FailureCode.CLASSIFIER_INVALID, str(error), "classifier") from error
     if sorted(learned.labels) != sorted(labels) or mode == "multi":
-        message = f"what was learned is for one of the labels {shown(list(learned.labels))}: tune the classifier again"
+        message = (
+            f"the classifier was tuned for exactly one of the labels {shown(list(learned.labels))}, and its labels or "
+            "mode have changed: tune it again"
+        )
         raise RecordError(FailureCode.CLASSIFIER_INVALID, message, "classifier")
     return learned

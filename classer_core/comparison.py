@@ -1,4 +1,4 @@
-"""Two classifiers on the same records: how often they agree, what they take for what, and which answers change."""
+"""Compare two classifiers on the same records: agreement, confusion, and the records whose answer changes."""
 
 from __future__ import annotations
 
@@ -25,7 +25,13 @@ class Change:
 
 @dataclass(frozen=True)
 class Comparison:
-    """What came out. `confusion` counts (first answer, second answer); records that failed have neither."""
+    """The outcome of a comparison.
+
+    Attributes:
+        confusion: counts of (answer of the first classifier, answer of the second).
+        changed: records with different answers.
+        failed: records that either classifier failed on; they are not in `confusion`.
+    """
 
     confusion: Counter[tuple[str, str]]
     changed: list[Change]
@@ -33,34 +39,44 @@ class Comparison:
 
     @property
     def compared(self) -> int:
-        """Records that both have answered."""
+        """Return the number of records that both classifiers answered."""
         return self.confusion.total()
 
     @property
     def agreement(self) -> float:
-        """The share of them with the same answer, 0-1."""
+        """Return the share of compared records with the same answer, 0-1; 1 if none were compared."""
         return 1 - len(self.changed) / self.compared if self.compared else 1.0
 
 
 def compare(engine: CachedEngine, records: Sequence[Record], first: Classifier, second: Classifier) -> Comparison:
-    """Records, with the bytes of their attachments, and two classifiers in; their own classifiers are ignored."""
+    """Return how the answers of two classifiers to the same records differ.
+
+    Args:
+        engine: classifies the records.
+        records: with the bytes of their attachments; their own classifiers are ignored.
+        first: the classifier compared with.
+        second: the classifier compared.
+    """
     confusion: Counter[tuple[str, str]] = Counter()
     changed: list[Change] = []
     failed: list[Failure] = []
     for start in range(0, len(records), RECORDS_TOGETHER):
         part = records[start : start + RECORDS_TOGETHER]
-        answers = [engine.classify([replace(record, classifier=one) for record in part]) for one in (first, second)]
-        for record, one, other in zip(part, *answers, strict=True):
-            if isinstance(one, Failure) or isinstance(other, Failure):
-                failed.append(one if isinstance(one, Failure) else other)
-                continue
-            confusion[answer_of(one), answer_of(other)] += 1
-            if answer_of(one) != answer_of(other):
-                changed.append(Change(record, one, other))
+        before = engine.classify([replace(record, classifier=first) for record in part])
+        after = engine.classify([replace(record, classifier=second) for record in part])
+        for record, old, new in zip(part, before, after, strict=True):
+            if isinstance(old, Failure):
+                failed.append(old)
+            elif isinstance(new, Failure):
+                failed.append(new)
+            else:
+                confusion[answer_of(old), answer_of(new)] += 1
+                if answer_of(old) != answer_of(new):
+                    changed.append(Change(record, old, new))
     return Comparison(confusion, changed, failed)
 
 
 def answer_of(result: Result) -> str:
-    """The label, or the labels in order, of a result."""
+    """Return the label of a result, or its labels in alphabetical order, as one string; "(none)" without a label."""
     labels = [result.label] if result.labels is None else sorted(item.label for item in result.labels)
     return ", ".join(label for label in labels if label is not None) or NO_LABEL

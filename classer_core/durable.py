@@ -1,4 +1,4 @@
-"""Files of this machine that survive a power cut: their content and their names are on the disk when we say so."""
+"""Write local files so that content and names survive a power cut."""
 
 from __future__ import annotations
 
@@ -9,41 +9,41 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-# Filesystems that can't sync a folder (some mounted object stores and network drives) say one of these.
+# Errors of filesystems that can't sync a folder: some mounted object stores and network drives.
 _NO_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EBADF, errno.EACCES, errno.EISDIR}
 
 
 class DurableWriter(io.BufferedWriter):
-    """A file, open for writing, whose content is on the disk when it is closed."""
+    """A file open for writing; its content is synced to the disk when it is closed."""
 
     def __init__(self, path: Path, mode: str = "wb") -> None:
         super().__init__(io.FileIO(path, mode))
 
     def close(self) -> None:
-        """Flush, sync and close; a file that can't be synced is closed, too, and the error is raised."""
+        """Flush, sync and close the file; it is closed even if syncing raises."""
         if self.closed:
             return
         try:
             self.flush()
             os.fsync(self.fileno())
         except BaseException:
-            self.raw.close()  # without another try to flush
+            self.raw.close()  # does not flush again
             raise
         super().close()
 
     def abandon(self) -> None:
-        """Close the file without what is not written yet: nobody will read it."""
+        """Close the file without writing what is buffered, for a file that will not be read."""
         self.raw.close()
 
 
 def write_durably(path: Path, data: bytes, mode: str = "wb") -> None:
-    """Write a whole file and sync it; `sync_folders` makes its name durable."""
+    """Write a file and sync its content; call `sync_folders` to make its name durable, too."""
     with DurableWriter(path, mode) as file:
         file.write(data)
 
 
 def make_folder(folder: Path) -> None:
-    """Make a folder with its parents; the names of new ones are on the disk."""
+    """Make a folder and its missing parents, and sync their names to the disk."""
     new = []
     for path in (folder, *folder.parents):
         if path.exists():
@@ -54,7 +54,7 @@ def make_folder(folder: Path) -> None:
 
 
 def sync_folders(folders: Iterable[Path]) -> None:
-    """Put the names that folders hold on the disk."""
+    """Sync the names of the files in these folders to the disk; skip filesystems that can't."""
     for folder in dict.fromkeys(folders):
         with contextlib.ExitStack() as stack:
             try:

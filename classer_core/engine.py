@@ -1,4 +1,4 @@
-"""Records in, one result or failure each out: what `classify()` and the pipeline both call."""
+"""Engine: classify records into one result or failure each. `classify()` and the pipeline both call it."""
 
 from __future__ import annotations
 
@@ -9,65 +9,66 @@ from dataclasses import replace
 from functools import lru_cache
 
 from classer_core.classifiers import Classifier
-from classer_core.contents import Content, Look, Page
+from classer_core.contents import Content, Page, PixelNeeds
 from classer_core.documents.expander import Expander
 from classer_core.documents.office import Office
 from classer_core.errors import FailureCode, ModelLoadError, RecordError
 from classer_core.fingerprint import configuration, fingerprint
-from classer_core.models import Model, Scores, load_model
+from classer_core.models import Model, Scores
 from classer_core.models.combined import CombinedModel
-from classer_core.models.visual import VisualModel, load_visual_model
+from classer_core.models.loading import load_model, load_visual_model
+from classer_core.models.visual import VisualModel
 from classer_core.records import Answer, Failure, Outcome, Record, Result
 from classer_core.scoring import above_threshold, choose
 
-# Scored when every record of a batch failed: a model that can't read this either is broken, not the records.
+# Scored when every record of a batch failed: if this fails as well, the model is broken and not the records.
 PROBE_CONTENT, PROBE_CLASSIFIER = Content([Page("text", "hello")]), Classifier(("greeting",))
 
 CONFIGURATIONS_KEPT = 4_096
 
 
 class Engine:
-    """Classifies records, text and attachments, with one set of models. Safe to be used by several threads.
+    """Classifies records with text and attachments, with one set of models. Thread-safe.
 
     Args:
-        model: what scores texts against labels.
-        visual: what makes something of pixels; None reads no pixels.
-        truncate: whether of a long document the first pages are read, instead of failing it.
+        model: scores texts against labels.
+        visual: reads text in pictures and scores pictures; None to ignore pixels.
+        truncate: whether the first pages of a long document are read; otherwise long documents fail.
     """
 
     def __init__(self, model: Model, visual: VisualModel | None = None, truncate: bool = False) -> None:
         self.model = CombinedModel(model, visual)
-        self._look = visual.look if visual is not None else Look.nothing()
+        self._pixel_needs = visual.pixel_needs if visual is not None else PixelNeeds.nothing()
         self._truncate = truncate
         self._lock = threading.Lock()
         self._expander: Expander | None = None
         self._configurations: dict[tuple[str, bool], bytes] = {}
 
     def classify(self, records: Sequence[Record]) -> list[Outcome]:
-        """One outcome per record, in the same order. Attachments must have their bytes.
+        """Return one outcome per record, in the same order. Attachments must have their bytes.
 
-        A record that breaks the model fails alone, with `model_failed`.
+        A record that the model raises on becomes a failure `model_failed`; the others are not affected.
 
         Raises:
-            Exception: the model fails whatever it is given.
+            Exception: the model fails on any input.
         """
-        prints = self.fingerprints(records)
+        fingerprints = self.fingerprints(records)
         return [
-            outcome_of(record, answer, digest, record.fetch_ms + own_ms, cached=False)
-            for record, digest, (answer, own_ms) in zip(records, prints, self.answer(records), strict=True)
+            outcome_of(record, answer, digest, record.fetch_ms + answer_ms, cached=False)
+            for record, digest, (answer, answer_ms) in zip(records, fingerprints, self.answer(records), strict=True)
         ]
 
     def fingerprints(self, records: Sequence[Record]) -> list[bytes]:
-        """The fingerprint of each record. Attachments must have their bytes; they are not opened."""
+        """Return the fingerprint of each record. Attachments must have their bytes; they are not opened."""
         return [
             fingerprint(record, self._configuration(record.classifier, bool(record.attachments))) for record in records
         ]
 
     def answer(self, records: Sequence[Record]) -> list[tuple[Answer | Failure, float]]:
-        """What `classify` says of each record, and the milliseconds that it took; every record is read.
+        """Return the answer to each record, or its failure, and the milliseconds it took. No cache is used.
 
         Raises:
-            Exception: the model fails whatever it is given.
+            Exception: the model fails on any input.
         """
         answers: list[tuple[Answer | Failure, float] | None] = [None] * len(records)
         expanded: list[tuple[int, Content, float]] = []
@@ -91,39 +92,39 @@ class Engine:
         return [answer for answer in answers if answer is not None]
 
     def _configuration(self, classifier: Classifier, attached: bool) -> bytes:
-        known = self._configurations.get((classifier.digest, attached))
-        if known is None:
+        digest = self._configurations.get((classifier.digest, attached))
+        if digest is None:
             visual = self.model.visual.id if self.model.visual is not None else "none"
             reading = self.model.text.id
             if attached:
-                # With LibreOffice DOCX pages look, and end, otherwise.
+                # LibreOffice breaks and draws DOCX pages differently.
                 reading += f" + {visual}, truncate: {self._truncate}, office: {Office().is_installed}"
-            known = configuration(classifier, reading)
+            digest = configuration(classifier, reading)
             if len(self._configurations) >= CONFIGURATIONS_KEPT:
                 self._configurations = {}
-            self._configurations[classifier.digest, attached] = known
-        return known
+            self._configurations[classifier.digest, attached] = digest
+        return digest
 
     def close(self) -> None:
-        """Ends the processes that expand documents, if there are any; the next document starts them anew."""
+        """End the processes that expand documents; the next document starts new ones."""
         with self._lock:
             expander, self._expander = self._expander, None
         if expander is not None:
             expander.close()
 
     def _expand(self, records: Sequence[Record]) -> list[tuple[Content | RecordError, float]]:
-        """The content of each record, and its share of the time that expanding took."""
+        """Return the content of each record, or why it has none, and its share of the milliseconds it took."""
         attached = [record for record in records if record.attachments]
         if not attached:
             return [(Content([Page("text", record.text)]), 0.0) for record in records]
         with self._lock:
             if self._expander is None:
-                self._expander = Expander(self._look, self._truncate)
+                self._expander = Expander(self._pixel_needs, self._truncate)
         start = time.perf_counter()
-        found = iter(self._expander.expand(attached))
+        expanded = iter(self._expander.expand(attached))
         share_ms = (time.perf_counter() - start) * 1000 / len(attached)
         return [
-            (next(found), share_ms) if record.attachments else (Content([Page("text", record.text)]), 0.0)
+            (next(expanded), share_ms) if record.attachments else (Content([Page("text", record.text)]), 0.0)
             for record in records
         ]
 
@@ -156,7 +157,7 @@ class Engine:
     def _score_halving(
         self, contents: Sequence[Content], classifiers: Sequence[Classifier]
     ) -> list[Scores | RecordError]:
-        """Scores of all contents; where the model raises, halves are tried until the one at fault is alone."""
+        """Return the scores of all contents; if the model raises, score the halves, down to the content at fault."""
         if not contents:
             return []
         try:
@@ -165,7 +166,7 @@ class Engine:
             raise
         except Exception as error:  # whatever a model raises on a record is that record's failure
             if len(contents) == 1:
-                message = f"the model could not read this record: {type(error).__name__}: {str(error)[:200]}"
+                message = f"the model failed on this record: {type(error).__name__}: {str(error)[:200]}"
                 return [RecordError(FailureCode.MODEL_FAILED, message)]
         middle = len(contents) // 2
         first = self._score_halving(contents[:middle], classifiers[:middle])
@@ -175,7 +176,15 @@ class Engine:
 def outcome_of(
     record: Record, answer: Answer | Failure, fingerprint: bytes, latency_ms: float, cached: bool
 ) -> Outcome:
-    """A record and the answer to its content in, the record's own outcome out; here the cache is behind us."""
+    """Return the outcome of a record, given the answer to its content.
+
+    Args:
+        record: the record.
+        answer: the answer to the record's content, or to the same content of another record.
+        fingerprint: the record's.
+        latency_ms: milliseconds that this record took.
+        cached: whether the answer was found without reading this record.
+    """
     if isinstance(answer, Failure):
         return replace(answer, id=record.id)
     return Result(
@@ -197,7 +206,13 @@ def outcome_of(
 
 @lru_cache(maxsize=2)
 def load_engine(model: str, visual_model: str, page_overflow: str, threads: int | None = None) -> Engine:
-    """What a job names in, the engine out; one copy per process.
+    """Return the engine for the models that a job names, one copy per process.
+
+    Args:
+        model: the job's `model`: `embedded`, a Hugging Face id, or a local folder.
+        visual_model: the job's `visual_model`; also `none`.
+        page_overflow: `truncate` to read the first pages of long documents, `fail` to fail them.
+        threads: CPU threads of the models (default: all cores).
 
     Raises:
         ModelLoadError: a model can't be loaded.

@@ -1,15 +1,16 @@
-"""Everything that can go wrong, and what it means for the job.
+"""All exceptions of this package, and the codes of failed records.
 
     ClasserError
-    ├── JobError           the job is wrong: nothing runs, exit code 2
-    ├── RecordError        one record is wrong: it becomes a Failure, the job goes on
-    ├── ModelLoadError     the model can't be loaded: nothing runs, exit code 2
-    ├── AnotherRunError    another run writes the same folder: nothing runs, exit code 5
-    ├── TooManyFailuresError  more failures than `max_failure_ratio` allows, exit code 3
-    ├── UnreadableFilesError  more unreadable files than `max_unreadable_files` allows, exit code 6
-    └── StorageError       a storage is in trouble for longer than it is retried: the run ends, exit code 1
+    ├── JobError              the job is invalid: nothing runs, exit code 2
+    ├── RecordError           one record is invalid: it becomes a Failure, the job goes on
+    ├── ModelLoadError        the model can't be loaded: nothing runs, exit code 2
+    ├── LearningError         a classifier can't be tuned on these texts: exit code 2
+    ├── AnotherRunError       another run writes to the same folder: nothing runs, exit code 5
+    ├── TooManyFailuresError  more failures than `max_failure_ratio` allows: exit code 3
+    ├── UnreadableFilesError  more unreadable files than `max_unreadable_files` allows: exit code 6
+    └── StorageError          a storage fails for longer than it is retried: the run ends, exit code 1
 
-Anything else (disk full, out of memory, a sink that is down) propagates, so that the runner retries.
+All other errors (disk full, out of memory, a sink that is down) propagate, so that the runner retries.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from typing import Any
 
 
 class FailureCode(StrEnum):
-    """Stable codes of failure rows; the README has them in one table."""
+    """Codes of failure rows; they do not change between versions."""
 
     FILE_UNREADABLE = "file_unreadable"
     ROW_MALFORMED = "row_malformed"
@@ -72,24 +73,32 @@ class FailureCode(StrEnum):
     ROW_REFUSED = "row_refused"
 
 
-# What stands in front of the host of a URL.
+# User and password before the host of a URL.
 _USER = re.compile(r"(?<=://)[^\s/?#'\"]*@")
 
 
 def without_users(text: str) -> str:
-    """Return a text whose URLs name neither user nor password."""
+    """Return the text with user and password removed from its URLs.
+
+    >>> without_users("can't connect to redis://user:secret@host:6379/0")
+    "can't connect to redis://host:6379/0"
+    """
     return _USER.sub("", text)
 
 
 class ClasserError(Exception):
-    """Base of all errors raised on purpose."""
+    """Base class of this package's exceptions."""
 
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing wrong with a job: where, the value found there, and what to do about it.
+    """One mistake in a job. User and password are removed from URLs, as problems are printed and stored in summaries.
 
-    URLs in it have no user and no password, whoever wrote it: problems are printed, and stand in summaries.
+    Attributes:
+        place: key of the job or option of the command, such as `source.path`.
+        value: the value there; empty if there is none.
+        message: what is wrong with it.
+        remedy: what to do about it, as a sentence.
     """
 
     place: str
@@ -102,12 +111,12 @@ class Problem:
             object.__setattr__(self, name, without_users(getattr(self, name)))
 
     def __str__(self) -> str:
-        shown = f" = {self.value}" if self.value else ""
-        return f"{self.place}{shown}: {self.message}. {self.remedy}"
+        assignment = f" = {self.value}" if self.value else ""
+        return f"{self.place}{assignment}: {self.message}. {self.remedy}"
 
 
 class JobError(ClasserError):
-    """A wrong job, with every problem found in it."""
+    """An invalid job; `problems` lists every mistake that was found in it."""
 
     def __init__(self, problems: list[Problem]) -> None:
         self.problems = problems
@@ -118,7 +127,13 @@ class JobError(ClasserError):
 
 
 class RecordError(ClasserError):
-    """A wrong record. `field` names the request field at fault, if one is."""
+    """An invalid record or request.
+
+    Attributes:
+        code: code of the failure row.
+        message: what is wrong, with the value and the remedy.
+        field: the request field at fault; None if no single field is.
+    """
 
     def __init__(self, code: FailureCode, message: str, field: str | None = None) -> None:
         self.code = code
@@ -131,19 +146,27 @@ class RecordError(ClasserError):
 
 
 class ModelLoadError(ClasserError):
-    """The model named by a job can't be loaded; the message says what was tried and what to do."""
+    """A model can't be loaded; the message says why and what to do."""
+
+
+class LearningError(ClasserError):
+    """A classifier can't be tuned on these texts; the message says why and what to do."""
 
 
 class AnotherRunError(ClasserError):
-    """Another run writes the folder that a job writes; the message says which one, where and since when."""
+    """Another run writes to the job's folder; the message says which run, where, and since when."""
 
 
 class StorageError(ClasserError):
-    """A storage was in trouble for longer than requests are retried: no record's fault, and no damage."""
+    """A storage failed for longer than requests are retried. The records and their content are not at fault."""
 
 
 class UnreadableFilesError(ClasserError):
-    """More files than `max_unreadable_files` can't be read; nothing is published. `summary` says what the run did."""
+    """More files are unreadable than `max_unreadable_files` allows; nothing was published.
+
+    Attributes:
+        summary: counts and times of the run.
+    """
 
     def __init__(self, message: str, summary: Any) -> None:
         self.summary = summary
@@ -151,7 +174,11 @@ class UnreadableFilesError(ClasserError):
 
 
 class TooManyFailuresError(ClasserError):
-    """The share of failed records is above the job's `max_failure_ratio`; `summary` says what the run did."""
+    """The share of failed records is above the job's `max_failure_ratio`; nothing was published.
+
+    Attributes:
+        summary: counts and times of the run.
+    """
 
     def __init__(self, message: str, summary: Any) -> None:
         self.summary = summary

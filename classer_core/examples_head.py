@@ -1,8 +1,8 @@
-"""A head from a few examples of each label, and from what the labels are called.
+"""Fit a linear head on a few examples per label and on the labels' names and descriptions ("words").
 
-Three views of the same vectors are brought to one scale and added: logistic regression on examples and label words,
-normal distributions of one covariance whose means are pulled to the words, and the words alone. Each of them errs
-elsewhere: over kept-out tasks the sum is better than any of them, with 1 to 8 examples a label.
+The head is the sum of three heads of equal spread: logistic regression on examples and words, linear discriminant
+analysis with means pulled towards the words, and the words alone. Their errors differ: on tasks kept out of training,
+with 1 to 8 examples per label, the sum is more accurate than each of them.
 """
 
 from __future__ import annotations
@@ -13,49 +13,57 @@ import numpy as np
 
 from classer_core.heads import Floats, Head, Labelled, Vectors
 
-# Logistic regression: a label's words count as so many examples; the inverse of its L2 penalty.
+# Logistic regression: number of examples that a label's words count as; inverse of the L2 penalty.
 WORDS_WEIGHT = 2.0
 INVERSE_PENALTY = 30.0
 ITERATIONS = 40
-# Normal distributions: examples that pull a mean as strongly as the words do; share of the covariance taken as round.
+# Discriminant analysis: number of examples that pull a mean as strongly as the words; shrinkage of the covariance
+# towards a multiple of the identity.
 MEANS_PULL = 2.0
 ROUNDNESS = 0.6
-# The words alone, beside 1 for each of the other two views.
+# Weight of the words alone; the other two heads have weight 1.
 WORDS_SHARE = 0.5
-# Of the regression by which answers to left-out examples are judged.
+# Penalty of the ridge regression that estimates the accuracy on left-out examples.
 RIDGE = 0.1
 
 
 class ExamplesHead(NamedTuple):
-    """A head whose scores have a spread of 1, and the share of examples that are found right without themselves."""
+    """A head fitted on examples.
+
+    Attributes:
+        head: its scores have a standard deviation of 1.
+        accuracy: share of examples that are classified correctly when left out of the fit, 0-1.
+    """
 
     head: Head
     accuracy: float
 
 
 def fit_examples(label_vectors: Vectors, examples: Labelled) -> ExamplesHead:
-    """Return what examples and label words say together; logits are not calibrated yet.
+    """Return the head fitted on examples and label vectors; its logits are not calibrated. Deterministic.
 
-    Any label may have no example. Equal input gives an equal head.
+    Args:
+        label_vectors: (n_labels, n_dimensions) unit vectors of the labels' words.
+        examples: at least one; labels without examples are allowed.
     """
     words = label_vectors.astype(np.float64)
-    known = Labelled(examples.vectors.astype(np.float64), examples.labels)
-    middle = _middle(words, known)
+    examples = Labelled(examples.vectors.astype(np.float64), examples.labels)
+    middle = _middle(words, examples)
     centred = words - words.mean(axis=0)
     views = [
-        (1.0, _logistic(words, known)),
-        (1.0, _normal(centred, known, middle)),
+        (1.0, _logistic(words, examples)),
+        (1.0, _normal(centred, examples, middle)),
         (WORDS_SHARE, Head(centred, -centred @ middle)),
     ]
     scaled = [view.scaled(share / _spread(view)) for share, view in views]
     whole = Head(np.sum([view.vectors for view in scaled], axis=0), np.sum([view.bias for view in scaled], axis=0))
-    return ExamplesHead(whole.scaled(1 / _spread(whole)), left_out_accuracy(words, known))
+    return ExamplesHead(whole.scaled(1 / _spread(whole)), left_out_accuracy(words, examples))
 
 
 def left_out_accuracy(words: Floats, examples: Labelled) -> float:
-    """Return the share of examples that ridge regression on the others, and on the words, finds right.
+    """Return the share of examples that ridge regression on the other examples and the words classifies correctly.
 
-    Source: the closed form of leave-one-out, residual / (1 - leverage).
+    Source: closed form of the leave-one-out residual, residual / (1 - leverage).
     """
     n_labels = len(words)
     points = np.concatenate([words - words.mean(axis=0), examples.vectors - _middle(words, examples)])
@@ -67,25 +75,25 @@ def left_out_accuracy(words: Floats, examples: Labelled) -> float:
 
 
 def _middle(words: Floats, examples: Labelled) -> Floats:
-    """Return where texts of all labels lie in the mean, corrected for labels that have no example."""
-    shown = np.unique(examples.labels)
-    means = np.stack([examples.vectors[examples.labels == label].mean(axis=0) for label in shown])
-    middle: Floats = (means - (words - words.mean(axis=0))[shown]).mean(axis=0)
+    """Return the mean vector of texts over all labels, estimated from the labels that have examples."""
+    with_examples = np.unique(examples.labels)
+    means = np.stack([examples.vectors[examples.labels == label].mean(axis=0) for label in with_examples])
+    middle: Floats = (means - (words - words.mean(axis=0))[with_examples]).mean(axis=0)
     return middle
 
 
 def _spread(head: Head) -> float:
-    """Return the standard deviation of a head's scores over labels and over texts that point anywhere."""
+    """Return the standard deviation of a head's scores over labels and over vectors of random direction."""
     return float(np.sqrt(((head.vectors - head.vectors.mean(axis=0)) ** 2).mean())) or 1.0
 
 
 def _logistic(words: Floats, examples: Labelled) -> Head:
-    """Return logistic regression on the examples and the words."""
+    """Return the head of logistic regression on the examples and the words."""
     from scipy.optimize import minimize
 
     n_labels, size = len(words), words.size
     points = np.concatenate([words, examples.vectors])
-    wanted = np.eye(n_labels)[np.concatenate([np.arange(n_labels), examples.labels])]
+    targets = np.eye(n_labels)[np.concatenate([np.arange(n_labels), examples.labels])]
     weights = np.concatenate([np.full(n_labels, WORDS_WEIGHT), np.ones(len(examples))])[:, None]
 
     def loss(parameters: Floats) -> tuple[float, Floats]:
@@ -94,25 +102,25 @@ def _logistic(words: Floats, examples: Labelled) -> Head:
         top = logits.max(axis=1, keepdims=True)
         shares = np.exp(logits - top)
         sums = shares.sum(axis=1, keepdims=True)
-        error = weights * (shares / sums - wanted)
-        value = float((weights * (np.log(sums) + top - (wanted * logits).sum(axis=1, keepdims=True))).sum())
+        error = weights * (shares / sums - targets)
+        value = float((weights * (np.log(sums) + top - (targets * logits).sum(axis=1, keepdims=True))).sum())
         gradient = np.concatenate([(error.T @ points + vectors / INVERSE_PENALTY).ravel(), error.sum(axis=0)])
         return value + float((vectors * vectors).sum()) / (2 * INVERSE_PENALTY), gradient
 
     start = np.zeros(size + n_labels)
-    found = minimize(loss, start, jac=True, method="L-BFGS-B", options={"maxiter": ITERATIONS}).x
-    return Head(found[:size].reshape(words.shape), found[size:])
+    parameters = minimize(loss, start, jac=True, method="L-BFGS-B", options={"maxiter": ITERATIONS}).x
+    return Head(parameters[:size].reshape(words.shape), parameters[size:])
 
 
 def _normal(centred_words: Floats, examples: Labelled, middle: Floats) -> Head:
-    """Return linear discriminant analysis, each label's mean pulled to its words."""
+    """Return the head of linear discriminant analysis, with each label's mean pulled towards its words."""
     counts = np.bincount(examples.labels, minlength=len(centred_words)).astype(np.float64)[:, None]
     texts = examples.vectors - middle
     means = MEANS_PULL * centred_words
     np.add.at(means, examples.labels, texts)
     means /= MEANS_PULL + counts
-    rest = texts - means[examples.labels]
-    within = rest.T @ rest / len(examples)
+    residuals = texts - means[examples.labels]
+    within = residuals.T @ residuals / len(examples)
     round_part = np.trace(within) / len(within) * np.eye(len(within))
     within = (1 - ROUNDNESS) * within + ROUNDNESS * round_part + 1e-9 * np.eye(len(within))
     directions = np.linalg.solve(within, means.T).T

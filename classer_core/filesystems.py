@@ -1,4 +1,4 @@
-"""Filesystems by URL (`gs://`, `s3://`, whatever fsspec knows), one of each kind for a process."""
+"""Filesystems by URL (`gs://`, `s3://`, or any other that fsspec supports), one of each kind per process."""
 
 from __future__ import annotations
 
@@ -10,28 +10,36 @@ from typing import Any
 
 _SCHEME = re.compile(r"^([a-zA-Z][a-zA-Z0-9+.-]*):(?=//|[^/\\])")
 _URL = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*://")
-# What is read or written by one request, and how many requests are under way at once.
+# Bytes of one request, and how many requests are made at once.
 BLOCK_BYTES = 8 << 20
 SMALL_BYTES = 1 << 20
 AT_ONCE = 32
-# A request that says nothing for so long is given up, and made again.
+# A request without a response for this long is given up and retried.
 REQUEST_TIMEOUT_S = 60.0
 _SAME = {"gcs": "gs", "s3a": "s3"}
 
 
 def scheme_of(path: str) -> str:
-    """The scheme of a URL, lower case; of a path, the empty string."""
-    found = _SCHEME.match(path)
-    return found.group(1).lower() if found else ""
+    """Return the scheme of a URL in lower case; an empty string for a path.
+
+    >>> scheme_of("S3://bucket/key"), scheme_of("/data/10:30.csv")
+    ('s3', '')
+    """
+    match = _SCHEME.match(path)
+    return match.group(1).lower() if match else ""
 
 
 def is_url(path: str) -> bool:
-    """Whether a path lies on another filesystem than this machine's."""
+    """Return whether a path is a URL, and not a path of this machine.
+
+    >>> is_url("gs://bucket/key"), is_url("run:1.json")
+    (True, False)
+    """
     return _URL.match(path) is not None
 
 
 def open_filesystem(url: str) -> tuple[Any, str]:
-    """The filesystem of a URL, and the path on it."""
+    """Return the filesystem of a URL, and the path on it."""
     scheme = scheme_of(url)
     files = _filesystem(_SAME.get(scheme, scheme), os.getpid())
     return files, str(files._strip_protocol(url))
@@ -39,18 +47,21 @@ def open_filesystem(url: str) -> tuple[Any, str]:
 
 @lru_cache
 def _filesystem(scheme: str, process: int) -> Any:
-    """One for all threads of a process: fsspec would look for credentials in each of them. It remembers no listings."""
-    # gcsfs would ask Google's storage control API which kind of bucket it is: one request more for every bucket, to a
-    # host that an emulator is not, which takes a minute to fail.
+    """Return one filesystem for all threads of a process, without a cache of listings.
+
+    fsspec's own instances are per thread, and each would look for credentials.
+    """
+    # gcsfs asks Google's storage control API for the kind of each bucket: a further request, which takes a minute to
+    # fail where only an emulator of storage is within reach.
     os.environ.setdefault("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")
-    logging.getLogger("gcsfs").setLevel(logging.CRITICAL)  # it prints what it raises
+    logging.getLogger("gcsfs").setLevel(logging.CRITICAL)  # it logs the errors that it raises
     import fsspec
 
     return fsspec.filesystem(scheme, use_listings_cache=False, **_options(scheme))
 
 
 def forget_filesystems() -> None:
-    """Endpoints and credentials are looked up anew."""
+    """Forget all filesystems, so that endpoints and credentials are looked up again."""
     _filesystem.cache_clear()
     import fsspec
 

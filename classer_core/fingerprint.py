@@ -1,16 +1,17 @@
-"""Fingerprints: what two records have in common that get the same answer. This is the one place that defines them.
+"""Fingerprints: records with the same fingerprint get the same answer. Defined in this module only.
 
-    configuration  = SHA-256 of: SCORING_VERSION, calibration, the classifier's digest, what is used to read (see below)
+    configuration  = SHA-256 of: SCORING_VERSION, calibration, the classifier's digest, reading settings (see below)
     fingerprint    = the first 20 bytes of SHA-256 of: configuration, content
 
-- The classifier's digest covers labels (in any order), descriptions, examples, text_type, mode, threshold, and what it
-  has learned. Calibration is the digest of the fitted constants.
-- What is used to read is the text model's id, which holds the digest of its weights and its number format; for records
-  with attachments also the visual model's id, whether long documents are truncated, and whether LibreOffice draws.
-- The content is the text, and of each attachment its field, its number, and the digest of its bytes.
+- The classifier's digest covers labels (in any order), descriptions, examples, text_type, mode, threshold, and the
+  tuned head. Calibration is the digest of the fitted constants.
+- The reading settings are the text model's id, which contains the digest of its weights and its number format; for
+  records with attachments also the visual model's id, whether long documents are truncated, and whether LibreOffice
+  draws pages.
+- The content is the text, and the field, number and digest of the bytes of each attachment.
 
-Nothing else: not the id, columns that pass through, priority, the URL that bytes came from, or the records beside it.
-Whatever is applied to an answer after it was looked up is no part of it either.
+Not included: the id, passed-through columns, priority, the URL of an attachment, and the other records of the batch.
+Settings that are applied to an answer after the cache, such as `min_confidence`, are not included, either.
 """
 
 from __future__ import annotations
@@ -22,21 +23,25 @@ from classer_core.calibration import CALIBRATION
 from classer_core.classifiers import Classifier
 from classer_core.records import Record
 
-# Raise it with every change after which an unchanged model may give another answer to an unchanged record (scoring.py,
-# windows.py, how labels are phrased, how documents and pictures are read), and when an Answer gets another field: what
-# was stored before is then never found again.
+# Increase this with every change after which the same model may give another answer to the same record (scoring.py,
+# windows.py, the wording of labels, how documents and pictures are read), and when `Answer` gets another field. Answers
+# cached before are then not found any more.
 SCORING_VERSION = 3
 
-# Git's length: nobody makes two contents that share one, and rows and cache entries stay small.
+# As long as Git's: collisions are out of reach, and rows and cache entries stay small.
 FINGERPRINT_BYTES = 20
 
 
 def configuration(classifier: Classifier, reading: str) -> bytes:
-    """The digest of all that can change an answer beside the content.
+    """Return the digest of everything but the content that can change an answer.
 
     Args:
-        classifier: what is asked.
-        reading: the models' ids, and the settings that decide what of a content they see.
+        classifier: the record's classifier.
+        reading: the models' ids, and the settings that decide which parts of a content they read.
+
+    >>> digest = configuration(Classifier.of(["a", "b"]), "model")
+    >>> [digest == configuration(Classifier.of(labels), "model") for labels in (["b", "a"], ["a", "c"])]
+    [True, False]
     """
     return hashlib.sha256(
         json.dumps([SCORING_VERSION, CALIBRATION.digest, classifier.digest, reading]).encode()
@@ -44,10 +49,14 @@ def configuration(classifier: Classifier, reading: str) -> bytes:
 
 
 def fingerprint(record: Record, configuration: bytes) -> bytes:
-    """A record in, its fingerprint out.
+    """Return the fingerprint of a record, `FINGERPRINT_BYTES` bytes.
 
     Raises:
         ValueError: an attachment has not been fetched.
+
+    >>> records = [Record(id, "some text", Classifier.of(["a", "b"])) for id in ("1", "2")]
+    >>> fingerprint(records[0], b"configuration") == fingerprint(records[1], b"configuration")
+    True
     """
     text = record.text.encode()
     if not record.attachments:
@@ -55,6 +64,6 @@ def fingerprint(record: Record, configuration: bytes) -> bytes:
     digest = hashlib.sha256(configuration + b"\1" + len(text).to_bytes(8, "big") + text)
     for item in record.attachments:
         if item.data is None:
-            raise ValueError(f"{item.place} has not been fetched")
+            raise ValueError(f"{item.place} has not been fetched: fetch it before the fingerprint is computed")
         digest.update(b"%s %d " % (item.field.encode(), item.number) + hashlib.sha256(item.data).digest())
     return digest.digest()[:FINGERPRINT_BYTES]

@@ -1,4 +1,4 @@
-"""What this machine is good at: device, number format, threads."""
+"""Device, number format, cores and memory allocator of this machine."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import torch
 
-# Instructions without which bfloat16 is emulated, and slower than float32. Source: Linux's names in /proc/cpuinfo
+# CPU flags of bfloat16 arithmetic; without them it is emulated and slower than float32. Source: names in /proc/cpuinfo
 # (x86: avx512_bf16, amx_bf16; 64-bit Arm: bf16).
 BFLOAT16_CPU_FLAGS = {"avx512_bf16", "amx_bf16", "bf16"}
 
-# Instructions that multiply int8 and add in int32 without saturating between: oneDNN uses them for `torch._int_mm`.
+# CPU flags of int8 products that are summed in int32 without saturation: oneDNN uses them for `torch._int_mm`.
 INTEGER_CPU_FLAGS = {"avx512_vnni", "avx_vnni", "amx_int8"}
 
 KERNELS_KEPT = "64"
 
-# `mallopt`'s names for what is mapped by itself, and for what is given back. Source: glibc's malloc.h; 32 MiB is its
-# limit for the first.
+# Parameters of `mallopt`: the size from which an array is mapped by itself, and the free memory from which the heap is
+# trimmed. Source: glibc's malloc.h; the first is at most 32 MiB.
 M_MMAP_THRESHOLD, M_TRIM_THRESHOLD = -3, -1
 MMAP_THRESHOLD_BYTES, TRIM_THRESHOLD_BYTES = 32 << 20, 512 << 20
 
 
 def best_device() -> str:
-    """`cuda`, `mps` or `cpu`."""
+    """Return `cuda`, `mps` or `cpu`, the first of them that this machine has."""
     import torch
 
     if torch.cuda.is_available():
@@ -36,7 +36,7 @@ def best_device() -> str:
 
 
 def best_dtype(device: str) -> torch.dtype:
-    """bfloat16 where the hardware computes in it, float16 on older GPUs, else float32."""
+    """Return bfloat16 if the hardware supports it, float16 for older GPUs, else float32."""
     import torch
 
     if device == "cuda":
@@ -47,12 +47,12 @@ def best_dtype(device: str) -> torch.dtype:
 
 
 def has_integer_units() -> bool:
-    """Whether this processor multiplies int8 matrices faster than float32 ones."""
+    """Return whether this processor has instructions for int8 matrix products."""
     return bool(INTEGER_CPU_FLAGS & cpu_flags())
 
 
 def cpu_flags() -> set[str]:
-    """The instruction-set flags of the first processor; empty where the system does not tell."""
+    """Return the instruction-set flags of the first processor; an empty set on systems without /proc/cpuinfo."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
@@ -65,19 +65,20 @@ def cpu_flags() -> set[str]:
 
 
 def bound_kernel_caches() -> None:
-    """For streams, before a model computes: oneDNN keeps 1,024 kernels, one for each shape, half a megabyte each.
+    """Limit the kernels that oneDNN caches; called by streams before a model computes.
 
-    The batches of a stream have all shapes there are: 100,000 short records took half a gigabyte more than 1,000. A
-    batch job has few shapes, and would lose a sixth of its speed.
+    oneDNN caches 1,024 kernels of half a megabyte, one per shape, and the batches of a stream have every shape: 100,000
+    short records took half a gigabyte more than 1,000. A batch job has few shapes, and the limit would cost it a sixth
+    of its speed.
     """
     for name in ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY"):
         os.environ.setdefault(name, KERNELS_KEPT)
 
 
 def reuse_freed_memory() -> None:
-    """Before a model computes on this CPU: glibc keeps what a layer frees for the next one.
+    """Have glibc reuse the memory that a layer frees for the next layer; called before a model computes on the CPU.
 
-    Else each layer's arrays are mapped anew, page by page: 4 to 14% of the speed.
+    Otherwise the arrays of each layer are mapped again, page by page, which costs 4 to 14% of the speed.
     """
     if sys.platform == "linux" and (mallopt := getattr(ctypes.CDLL(None), "mallopt", None)) is not None:
         mallopt(M_MMAP_THRESHOLD, MMAP_THRESHOLD_BYTES)
@@ -85,16 +86,16 @@ def reuse_freed_memory() -> None:
 
 
 def return_freed_memory() -> None:
-    """Gives pages that are free back to the system, where the C library is one that keeps them (glibc).
+    """Return free pages of glibc's heaps to the system; other C libraries do so by themselves.
 
-    Threads that make large arrays of many sizes leave its heaps full of holes.
+    Threads that make large arrays of many sizes fragment these heaps.
     """
     if sys.platform == "linux" and (trim := getattr(ctypes.CDLL(None), "malloc_trim", None)) is not None:
         trim(0)
 
 
 def available_cores() -> int:
-    """Cores this process may use: affinity and container limits respected."""
+    """Return the number of cores that this process may use, within its affinity and container limits."""
     import joblib
 
     return max(1, int(joblib.cpu_count()))

@@ -1,4 +1,4 @@
-"""The check of answers that were read back from a cache or an output: they may be damaged, outdated or forged."""
+"""Check answers that were read back from a cache or an output: they may be damaged, outdated or forged."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from classer_core.classifiers import Classifier, is_clean
 from classer_core.records import Answer, LabelConfidence, Record
 
-# Confidences are rounded to 4 decimals after they were compared with the threshold.
+# Confidences are compared with the threshold first and rounded to 4 decimals afterwards.
 ROUNDING = 0.00005
 MAX_COUNT = (1 << 63) - 1
 MAX_MODEL_CHARS = 1_000
@@ -17,9 +17,9 @@ _EVIDENCE = re.compile(r"text|file|page [1-9]\d{0,3}|image [1-9]\d{0,3}")
 
 
 def is_answer_to(answer: Answer, record: Record) -> bool:
-    """Return whether a model could have given this answer to this record: its labels, numbers and types are possible.
+    """Return whether a model could have given this answer to this record, by its labels, numbers and types.
 
-    The values of `answer` may be of any type.
+    The fields of `answer` may have any type.
     """
     return (
         _is_choice(answer, record.classifier)
@@ -36,12 +36,12 @@ def is_answer_to(answer: Answer, record: Record) -> bool:
 def _is_choice(answer: Answer, classifier: Classifier) -> bool:
     if classifier.mode == "multi":
         return answer.label is None and _are_choices(answer.labels, answer.confidence, classifier)
-    known = isinstance(answer.label, str) and answer.label in classifier.labels
-    return known and answer.labels is None and _is_share(answer.confidence)
+    is_label = isinstance(answer.label, str) and answer.label in classifier.labels
+    return is_label and answer.labels is None and _is_share(answer.confidence)
 
 
 def _are_choices(labels: Any, confidence: Any, classifier: Classifier) -> bool:
-    """Return whether a list holds labels of the classifier, each once, above the threshold, best first."""
+    """Return whether `labels` are labels of the classifier, each once, above the threshold, best first."""
     if not isinstance(labels, list) or not all(isinstance(item, LabelConfidence) for item in labels):
         return False
     if not labels:

@@ -1,4 +1,4 @@
-"""From a classifier to the head that scores unit vectors of texts for its labels; no network is needed here."""
+"""Label vectors and heads of classifiers, and the scores of texts by these heads."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from classer_core.heads import Head, Labelled, Vectors, unit
 from classer_core.models import Scores
 
 HEADS_CACHED = 1_024
-# An example counts as much as a quarter of what the label's own words say.
+# A label's words weigh as much as four examples.
 LABEL_WEIGHT_IN_EXAMPLES = 4
 
 Embed = Callable[[Sequence[str]], Vectors]
 
 
 class LabelHeads:
-    """Label vectors and heads of classifiers, made once for each.
+    """Label vectors and heads of classifiers, cached per classifier.
 
     Args:
-        embed_labels: returns unit vectors (n_texts, n_dimensions) of what labels are called.
-        embed_texts: returns unit vectors (n_texts, n_dimensions) of texts as they are classified.
+        embed_labels: returns unit vectors (n_texts, n_dimensions) of label names and descriptions.
+        embed_texts: returns unit vectors (n_texts, n_dimensions) of texts to classify.
     """
 
     def __init__(self, embed_labels: Embed, embed_texts: Embed) -> None:
@@ -37,13 +37,13 @@ class LabelHeads:
 
     def examples(self, classifier: Classifier) -> Labelled:
         """Return the vectors of the classifier's examples, with the positions of their labels."""
-        texts = [text for _, shown in classifier.examples for text in shown]
-        owners = [classifier.labels.index(label) for label, shown in classifier.examples for _ in shown]
+        texts = [text for _, label_texts in classifier.examples for text in label_texts]
+        labels = [classifier.labels.index(label) for label, label_texts in classifier.examples for _ in label_texts]
         vectors = self._embed_texts(texts) if texts else self.vectors(classifier)[:0]
-        return Labelled(vectors, np.array(owners, dtype=np.int64))
+        return Labelled(vectors, np.array(labels, dtype=np.int64))
 
     def _combine(self, classifier: Classifier) -> Vectors:
-        """Return (n_labels, n_dimensions) float32 unit vectors; one row combines all that is known of a label."""
+        """Return (n_labels, n_dimensions) float32 unit vectors: a label's words, description and examples combined."""
         descriptions, examples = dict(classifier.descriptions), dict(classifier.examples)
         subject = classifier.text_type or "text"
         rows = []
@@ -58,7 +58,7 @@ class LabelHeads:
         return np.stack(rows)
 
     def _fit(self, classifier: Classifier) -> Head:
-        """Return all that is known of a classifier's labels, as calibrated logits of a text's unit vector."""
+        """Return the classifier's calibrated head: the tuned one, or one fitted on its words and examples."""
         if classifier.learned is not None:
             return classifier.learned.head(classifier.labels)
         if classifier.mode == "multi" or len(classifier.labels) == 1:
@@ -71,8 +71,19 @@ class LabelHeads:
 
 
 def score_parts(head: Head, parts: Vectors, tokens: int) -> Scores:
-    """Return the scores of one text, given as the vectors (n_parts, n_dimensions) that add up to the text's own."""
-    # One text at a time: a product over several could sum in another order, and then so would the answer.
+    """Return the scores of one text.
+
+    Args:
+        head: of the text's classifier.
+        parts: (n_parts, n_dimensions) vectors of the text's parts; their sum is the text's vector.
+        tokens: of the whole text.
+
+    >>> head = Head(np.eye(2), np.zeros(2))
+    >>> scores = score_parts(head, np.array([[3, 0], [0, 4]], np.float32), tokens=9)
+    >>> scores.values.round(1).tolist() == np.float32([0.6, 0.8]).tolist(), scores.strongest
+    (True, 1)
+    """
+    # One text at a time: a product over several texts could sum in another order and change the last bits.
     values = head.vectors @ unit(parts.sum(axis=0)).astype(np.float64) + head.bias
     scores = Scores(values.astype(np.float32), tokens)
     if len(parts) > 1:

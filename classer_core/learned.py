@@ -1,4 +1,4 @@
-"""What a classifier learned from texts: small, fixed, and all that is needed to answer with it."""
+"""Learned: the linear head that `classer tune` fitted, as it is stored in a classifier's file."""
 
 from __future__ import annotations
 
@@ -13,21 +13,22 @@ import numpy.typing as npt
 
 from classer_core.heads import Head
 
-STORED = np.dtype("<f2")  # half precision changes no logit by more than 0.01
+_DAMAGED = "`learned` of the classifier is damaged (tune the classifier again)"
+STORED = np.dtype("<f2")  # half precision changes logits by at most 0.01
 
 
 @dataclass(frozen=True)
 class Learned:
-    """A calibrated linear head over the vectors of one model, and where it comes from.
+    """A calibrated linear head for the vectors of one model, and its origin.
 
     Attributes:
-        model: id of the model whose vectors it is for, without the number format.
-        labels: what its rows stand for.
+        model: id of the model, without the number format.
+        labels: label of each row.
         vectors: (n_labels, n_dimensions) little-endian float16.
-        bias: one a label.
-        texts: how many unlabelled texts it learned from.
-        gold: how many labelled ones.
-        corpus: digest of all of them.
+        bias: one value per label.
+        texts: number of unlabelled texts it was fitted on.
+        gold: number of labelled texts it was fitted on.
+        corpus: digest of these texts.
     """
 
     model: str
@@ -40,13 +41,13 @@ class Learned:
 
     @classmethod
     def of_head(cls, head: Head, model: str, labels: tuple[str, ...], texts: int, gold: int, corpus: str) -> Learned:
-        """A head in, the same in half precision out."""
+        """Return a fitted head for storing, its vectors rounded to half precision; arguments as in `Learned`."""
         bias = tuple(round(float(value), 4) for value in head.bias)
         return cls(model, labels, head.vectors.astype(STORED).tobytes(), bias, texts, gold, corpus)
 
     @classmethod
     def of(cls, value: Mapping[str, Any]) -> Learned:
-        """`to_mapping`'s output in, the same thing out.
+        """Return the head that `to_mapping` has stored.
 
         Raises:
             ValueError: a field is missing or malformed.
@@ -64,15 +65,17 @@ class Learned:
                 corpus=str(value["corpus"]),
             )
         except (KeyError, TypeError, binascii.Error) as error:
-            raise ValueError(f"what was learned is damaged: {type(error).__name__}: {error}") from error
+            raise ValueError(f"{_DAMAGED}: {type(error).__name__}: {error}") from error
         if len(bias) != len(labels) or not vectors or len(vectors) % (len(labels) * STORED.itemsize):
-            raise ValueError(f"what was learned is damaged: {len(vectors)} bytes of vectors for {len(labels)} labels")
+            raise ValueError(
+                f"{_DAMAGED}: {len(vectors)} bytes of vectors and {len(bias)} biases, {len(labels)} labels"
+            )
         if not all(np.isfinite(learned._rows).ravel()) or not all(np.isfinite(bias)):
-            raise ValueError("what was learned is damaged: it holds numbers that are none")
+            raise ValueError(f"{_DAMAGED}: contains NaN or infinite values")
         return learned
 
     def to_mapping(self) -> dict[str, Any]:
-        """Plain values for YAML or JSON; vectors as base64."""
+        """Return the fields as plain values for YAML or JSON, the vectors as base64."""
         return {
             "model": self.model,
             "labels": list(self.labels),
@@ -84,7 +87,7 @@ class Learned:
         }
 
     def head(self, labels: Sequence[str]) -> Head:
-        """The head, its rows in the order of `labels`."""
+        """Return the head with its rows in the order of `labels`."""
         order = [self.labels.index(label) for label in labels]
         return Head(self._rows[order].astype(np.float64), np.array(self.bias)[order])
 

@@ -1,4 +1,4 @@
-"""A job's own texts in, a classifier that knows them out: without labels, with some, or both. What `tune` calls."""
+"""Tune a classifier on a job's own texts, with labels, without, or both. `classer tune` calls this."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from classer_core.calibration import CALIBRATION, factor_for_mean
 from classer_core.classifiers import Classifier, shown
-from classer_core.errors import ClasserError
+from classer_core.errors import LearningError
 from classer_core.examples_head import fit_examples
 from classer_core.heads import (
     CORPUS_PRIOR_SHARPNESS,
@@ -24,42 +24,38 @@ from classer_core.heads import (
     softmax,
 )
 from classer_core.learned import Learned
-from classer_core.models.embedding import EmbeddingModel
+from classer_core.models.sentence_embedding import EmbeddingModel
 
 Positions = npt.NDArray[np.int64]
 
 MIN_TEXTS = 50
-# Of a corpus larger than this, an even sample.
+# Larger corpora are sampled evenly.
 MAX_TEXTS = 20_000
-# Confidence is fitted on gold rows, and the guard listens to them, from this many on.
+# From this many gold rows on, confidences are fitted on them, and the guard compares accuracies on them.
 MIN_GOLD = 24
 FOLDS = 4
-# The spread of the scores of a head fitted on examples, before a corpus is learned from.
+# Standard deviation of the scores of a head fitted on examples, as prior of the learning from a corpus.
 EXAMPLES_SHARPENED = 2.0
-# Guard: learning that changes more answers than this, or whose halves agree on fewer, has lost the labels' meaning.
-# Over 25 real sets with two models, what helped changed 3-25% and agreed on 66-97%.
+# Guard: a head that changes more answers than this, or whose two halves agree on fewer, has lost the labels' meaning.
+# On 25 real data sets with two models, heads that helped changed 3-25% of the answers and agreed on 66-97%.
 MAX_CHANGED = 0.4
 MIN_STABILITY = 0.6
-# A label that had this share of the answers before and none of them after was swallowed by another.
+# A label with at least this share of the answers before, and none after, was swallowed by another label.
 SWALLOWED_SHARE = 0.02
-
-
-class LearningError(ClasserError):
-    """There is nothing to learn from, or no way to learn it; the message says why and what to do."""
 
 
 @dataclass(frozen=True)
 class Lesson:
-    """What was learned, what is expected of it, and what the guard says.
+    """A tuned classifier and the estimates of its quality. Shares and accuracies are 0-1.
 
     Attributes:
-        classifier: the given one, with `learned`.
-        accuracy_before: expected share of right answers without it; held-out gold rows if there are enough of them,
-            else the mean confidence.
-        accuracy_after: the same with it.
-        changed: share of the corpus' answers that it changes.
-        stability: share of answers on which what two halves of the corpus taught agrees.
-        objection: why the guard finds it worse; None if it does not.
+        classifier: the classifier with `learned`.
+        accuracy_before: expected accuracy without tuning: on held-out gold rows if there are enough of them, else the
+            mean confidence.
+        accuracy_after: expected accuracy with tuning.
+        changed: share of the corpus whose answer changes.
+        stability: share of the corpus on which heads learned from either half of it agree.
+        objection: why the guard rejects the tuned classifier; None if it accepts it.
     """
 
     classifier: Classifier
@@ -76,10 +72,16 @@ def learn(
     texts: Sequence[str],
     gold: Sequence[tuple[str, str]] = (),
 ) -> Lesson:
-    """Learns from texts, and from (text, label) rows if there are any. Without chance: equal input, equal lesson.
+    """Return the classifier tuned on texts and, if there are any, on labelled texts. Deterministic.
+
+    Args:
+        model: embeds the texts.
+        classifier: mode single, at least two labels.
+        texts: at least `MIN_TEXTS` unlabelled texts.
+        gold: (text, label).
 
     Raises:
-        LearningError: mode multi, one label, a gold label that is none, or too few texts.
+        LearningError: mode multi, a single label, a gold label that the classifier does not have, or too few texts.
     """
     _check(classifier, texts, gold)
     untaught = dataclasses.replace(classifier, learned=None)
@@ -121,7 +123,7 @@ def learn(
 
 
 class _Teacher:
-    """Teaches the same classifier and corpus from different gold rows."""
+    """Fits heads of one classifier on one corpus, with different gold rows."""
 
     def __init__(self, model: EmbeddingModel, classifier: Classifier, corpus: Vectors) -> None:
         self._words = model.label_vectors(dataclasses.replace(classifier, examples=()))
@@ -129,60 +131,62 @@ class _Teacher:
         self._corpus = corpus
 
     def has(self, gold: Labelled) -> bool:
-        """Return whether any text of known label is taught."""
+        """Return whether there are labelled texts: examples or gold rows."""
         return len(self._examples) + len(gold) > 0
 
     def teach(self, gold: Labelled, part: slice = slice(None)) -> Head:
-        """An uncalibrated head from examples, gold rows and a part of the corpus."""
-        known = Labelled(
+        """Return an uncalibrated head fitted on the examples, gold rows and a part of the corpus."""
+        labelled = Labelled(
             np.concatenate([self._examples.vectors, gold.vectors]),
             np.concatenate([self._examples.labels, gold.labels]),
         )
-        if len(known) == 0:
+        if len(labelled) == 0:
             return fit_corpus(Head.of_labels(self._words, CORPUS_PRIOR_SHARPNESS), self._corpus[part])
-        prior = fit_examples(self._words, known).head.scaled(EXAMPLES_SHARPENED)
-        return fit_corpus(prior, self._corpus[part], known)
+        prior = fit_examples(self._words, labelled).head.scaled(EXAMPLES_SHARPENED)
+        return fit_corpus(prior, self._corpus[part], labelled)
 
     def held_out(self, gold: Labelled) -> Floats:
-        """Logits (n_gold, n_labels) of each gold row by a head that was not taught it."""
+        """Return the logits (n_gold, n_labels) of each gold row by a head fitted without this row."""
         folds = _folds(gold.labels)
         logits = np.zeros((len(gold), len(self._words)))
         for fold in range(FOLDS):
-            mine = folds == fold
-            if mine.any():
-                logits[mine] = self.teach(gold.rows(~mine)).logits(gold.vectors[mine])
+            held_out = folds == fold
+            if held_out.any():
+                logits[held_out] = self.teach(gold.rows(~held_out)).logits(gold.vectors[held_out])
         return logits
 
 
 def _check(classifier: Classifier, texts: Sequence[str], gold: Sequence[tuple[str, str]]) -> None:
     if classifier.mode == "multi" or len(classifier.labels) < 2:
         kind = "mode multi" if classifier.mode == "multi" else "a single label"
-        raise LearningError(f"{kind} can't be learned: give two or more labels, of which exactly one is right")
+        raise LearningError(f"{kind} can't be tuned: give two or more labels, of which exactly one is right")
     if len(texts) < MIN_TEXTS:
-        raise LearningError(f"there are {len(texts)} texts to learn from: give at least {MIN_TEXTS}")
+        raise LearningError(f"there are {len(texts)} texts to tune on: give at least {MIN_TEXTS}")
     for text, label in gold:
         if label not in classifier.labels:
             raise LearningError(
-                f"the labelled text {shown(text)} has label {shown(label)}, which the job does not have"
+                f"the labelled text {shown(text)} has the label {shown(label)}, which the job does not have: correct "
+                "the label, or add it to the job"
             )
 
 
 def _folds(labels: Positions) -> Positions:
-    """Rows of each label dealt out in turn."""
+    """Return a fold per row; the rows of each label are spread evenly over the folds.
+
+    >>> _folds(np.array([0, 1, 0, 1, 0])).tolist()
+    [0, 3, 1, 0, 2]
+    """
     folds = np.zeros(len(labels), dtype=np.int64)
-    dealt = 0
+    assigned = 0
     for label in np.unique(labels):
-        mine = np.flatnonzero(labels == label)
-        folds[mine] = (np.arange(len(mine)) + dealt) % FOLDS
-        dealt += len(mine)
+        positions = np.flatnonzero(labels == label)
+        folds[positions] = (np.arange(len(positions)) + assigned) % FOLDS
+        assigned += len(positions)
     return folds
 
 
-def _best_factor(
-    logits: Floats,
-    labels: Positions,
-) -> float:
-    """The factor of held-out logits under which the right labels are most likely."""
+def _best_factor(logits: Floats, labels: Positions) -> float:
+    """Return the factor of held-out logits at which the right labels are most likely."""
     factors = np.geomspace(0.02, 5, 60)
     rows = np.arange(len(labels))
     losses = [-np.log(softmax(factor * logits)[rows, labels] + 1e-9).mean() for factor in factors]
@@ -199,11 +203,12 @@ def _objection(
     accuracy_after: float,
 ) -> str | None:
     if accuracy_after < accuracy_before:
-        return f"on held-out labelled rows it is right on {accuracy_after:.0%}, without it on {accuracy_before:.0%}"
+        return f"its accuracy on held-out labelled rows is {accuracy_after:.0%}, without tuning {accuracy_before:.0%}"
     if changed > MAX_CHANGED:
         return f"it changes {changed:.0%} of the answers (more than {MAX_CHANGED:.0%})"
     if stability < MIN_STABILITY:
-        return f"two halves of the texts teach answers that agree on {stability:.0%} (less than {MIN_STABILITY:.0%})"
+        agreement = f"{stability:.0%} of the answers (less than {MIN_STABILITY:.0%})"
+        return f"classifiers tuned on either half of the texts agree on {agreement}"
     for position, label in enumerate(classifier.labels):
         share = float((before == position).mean())
         if share >= SWALLOWED_SHARE and not (after == position).any():

@@ -1,4 +1,4 @@
-"""Retries for storage: every request is tried a bounded number of times, with growing waits in between."""
+"""Retries of storage requests: a bounded number of attempts, with growing waits between them."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 ATTEMPTS = 5
-# Denied requests rarely heal, but tokens are sometimes renewed late: they get one more chance.
+# A denied request is retried once: a token may be about to be renewed.
 ATTEMPTS_IF_DENIED = 2
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.5, 8.0
-# Answers, not troubles: asking again gives the same.
-_ANSWERS = (
+# Errors that a retry does not change.
+_FINAL = (
     FileNotFoundError,
     FileExistsError,
     NotADirectoryError,
@@ -32,8 +32,8 @@ _ANSWERS = (
 def patient(function: Callable[P, T]) -> Callable[P, T]:
     """Return the function with retries. It must be safe to call again after a failure.
 
-    The last error is raised as it is. Errors that are an answer (the file is not there, the name is wrong) are raised
-    at once, and so is a lack of memory.
+    The error of the last attempt is raised unchanged. Errors that a retry does not change (no such file, invalid name,
+    out of memory) are raised at once.
     """
 
     @functools.wraps(function)
@@ -52,8 +52,12 @@ def patient(function: Callable[P, T]) -> Callable[P, T]:
 
 
 def attempts_for(error: BaseException) -> int:
-    """Return how often a request is tried that ends with this error."""
-    if isinstance(error, _ANSWERS) or status_of(error) in (404, 412, 416):
+    """Return the number of attempts for a request that fails with this error.
+
+    >>> attempts_for(FileNotFoundError()), attempts_for(PermissionError()), attempts_for(ConnectionError())
+    (1, 2, 5)
+    """
+    if isinstance(error, _FINAL) or status_of(error) in (404, 412, 416):
         return 1
     if isinstance(error, PermissionError) or status_of(error) in (401, 403):
         return ATTEMPTS_IF_DENIED
@@ -61,12 +65,12 @@ def attempts_for(error: BaseException) -> int:
 
 
 def wait(attempt: int) -> None:
-    """Wait before the attempt after this one (from 1)."""
+    """Sleep after a failed attempt; the first is number 1."""
     time.sleep(min(FIRST_WAIT_S * 2 ** (attempt - 1), LONGEST_WAIT_S) * random.uniform(0.5, 1))
 
 
 def status_of(error: BaseException | None) -> int | None:
-    """Return the HTTP status that an error of a storage library speaks of, if it does."""
+    """Return the HTTP status in an error of a storage library; None if there is none."""
     response = getattr(error, "response", None)
     if isinstance(response, dict):  # botocore
         return cast("int | None", response.get("ResponseMetadata", {}).get("HTTPStatusCode"))
@@ -74,7 +78,16 @@ def status_of(error: BaseException | None) -> int | None:
     return int(code) if isinstance(code, int) or (isinstance(code, str) and code.isdigit()) else None
 
 
-def failure_of(name: str, error: BaseException, deed: str = "read") -> StorageError:
-    """Return what is said of a file whose storage is in trouble; of URLs, without what servers say about them."""
-    said = getattr(error, "strerror", None) or ""
-    return StorageError(f"{name} can't be {deed}: {type(error).__name__}{f': {said}' if said else ''}")
+def failure_of(name: str, error: BaseException, action: str = "read") -> StorageError:
+    """Return the error to raise for a file whose storage fails.
+
+    Args:
+        name: the file, without secrets.
+        error: of the last attempt; of its text only the operating system's is shown, as servers may repeat secrets.
+        action: past participle of what was tried.
+
+    >>> failure_of("a.csv", OSError(5, "Input/output error"))
+    StorageError("a.csv can't be read: OSError: Input/output error")
+    """
+    reason = getattr(error, "strerror", None) or ""
+    return StorageError(f"{name} can't be {action}: {type(error).__name__}{f': {reason}' if reason else ''}")

@@ -1,4 +1,4 @@
-"""The things that travel: a Record to classify, its Answer, and the Result or the Failure that it ends as."""
+"""Record, Answer, Result and Failure, and the Arrow schemas of results and failures."""
 
 from __future__ import annotations
 
@@ -29,15 +29,25 @@ REQUEST_FIELDS = (
     "mode",
     "threshold",
 )
-# What a record supplies by itself. Any other field decides how it is judged, or makes the worker fetch: a record
-# supplies it only where the job says so.
+# The request fields that records supply by default. The others decide how a record is classified, or make the worker
+# fetch something: records supply them only if the job says so.
 OWN_FIELDS = ("id", "text")
 PRIORITIES = ("standard", "fast")
 
 
 @dataclass(slots=True)
 class Record:
-    """One checked request."""
+    """A request whose fields have been checked.
+
+    Attributes:
+        id: unique within a job, if the source's ids are.
+        text: empty if there are only attachments.
+        classifier: labels and settings.
+        priority: "standard" or "fast".
+        cache: whether a cached answer may be used.
+        attachments: pictures and documents.
+        fetch_ms: milliseconds that fetching the attachments took.
+    """
 
     id: str
     text: str
@@ -58,12 +68,17 @@ class LabelConfidence:
 
 @dataclass(slots=True)
 class Answer:
-    """What the models say of a content: the part of a result that every record with this content shares.
+    """The part of a result that all records with the same content and classifier share.
 
-    `label` is set in mode single, `labels` (best first) in mode multi.
-    `confidence` 0-1 with 4 decimals (multi: of the best label, None if none is above the threshold).
-    `tokens` counts what the model read of this content, special tokens included, padding not.
-    `coverage` is the share of the content that was read. `evidence` is the page or picture that weighed most.
+    Attributes:
+        label: in mode single, the best label.
+        labels: in mode multi, the labels above the threshold, best first.
+        confidence: of the best label, 0-1 with 4 decimals; None in mode multi if no label is above the threshold.
+        tokens: tokens that the model read of this content, with special tokens, without padding.
+        visual_tokens: image tokens among them; None if no picture was looked at.
+        model: id of the models that were used.
+        coverage: share of the content that was read, 0-1.
+        evidence: the page or picture that weighed most, such as "page 3".
     """
 
     label: str | None
@@ -78,11 +93,15 @@ class Answer:
 
 @dataclass(slots=True)
 class Result:
-    """The answer to one record: the fields of its Answer, and what is its own.
+    """The result of one record: the fields of its `Answer`, and those below.
 
-    `cached`: this record was not read; its answer came from the cache or from an identical record.
-    `abstained`: the confidence was too low, and the label is None or a fallback (labels: empty).
-    `latency_ms` is this record's own time. `fingerprint` is the digest of all that can change the answer, in hex.
+    Attributes:
+        id: of the record.
+        latency_ms: milliseconds that this record took.
+        cached: whether the answer came from the cache or from an identical record, without reading this one.
+        classifier: `name@vN`, or `inline:` and the start of the classifier's digest.
+        fingerprint: digest of everything that can change the answer, in hex.
+        abstained: whether the confidence was too low; then `label` is the fallback label or None, and `labels` empty.
     """
 
     id: str
@@ -103,7 +122,17 @@ class Result:
 
 @dataclass(slots=True)
 class Failure:
-    """A record that got no answer, and why. `record` is the original as JSON, where it could be read."""
+    """A record without an answer, and the reason.
+
+    Attributes:
+        id: of the record, or its position in the source if the id is invalid.
+        stage: step that failed: read, fetch, expand, classify or write.
+        code: stable code of the reason.
+        message: the reason, with the value and the remedy.
+        field: the request field at fault; None if no single field is.
+        record: the original record as JSON, if it could be read.
+        attempted_at: UTC.
+    """
 
     id: str
     stage: str
@@ -115,7 +144,7 @@ class Failure:
 
     @classmethod
     def of(cls, error: RecordError, id: str, stage: str, record: str | None = None) -> Failure:
-        """The failure row of an error."""
+        """Return the failure row for an error of a record."""
         return cls(id, stage, error.code, error.message, error.field, record)
 
 
@@ -155,7 +184,7 @@ FAILURE_SCHEMA = pa.schema(_FAILURE_FIELDS)
 
 
 def results_to_arrow(results: Sequence[Result]) -> pa.RecordBatch:
-    """Results as one Arrow batch of `RESULT_SCHEMA`, in the same order."""
+    """Return results as one Arrow batch of `RESULT_SCHEMA`, in the same order."""
     columns = {name: [getattr(result, name) for result in results] for name in RESULT_SCHEMA.names}
     columns["labels"] = [
         None if labels is None else [(item.label, item.confidence) for item in labels] for labels in columns["labels"]
@@ -164,6 +193,6 @@ def results_to_arrow(results: Sequence[Result]) -> pa.RecordBatch:
 
 
 def failures_to_arrow(failures: Sequence[Failure]) -> pa.RecordBatch:
-    """Failures as one Arrow batch of `FAILURE_SCHEMA`, in the same order."""
+    """Return failures as one Arrow batch of `FAILURE_SCHEMA`, in the same order."""
     columns = {name: [getattr(failure, name) for failure in failures] for name in FAILURE_SCHEMA.names}
     return pa.RecordBatch.from_pydict(columns, schema=FAILURE_SCHEMA)

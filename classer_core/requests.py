@@ -1,4 +1,4 @@
-"""Rows of a source in, checked records out; a row that breaks a rule becomes a RecordError in its place."""
+"""Turn rows of a source into checked records; an invalid row becomes a RecordError in its place."""
 
 from __future__ import annotations
 
@@ -25,9 +25,12 @@ class RequestParser:
     """Turns the request fields of rows into records.
 
     Args:
-        defaults: request field -> the job's value, for rows that leave the field empty.
-        textual: values come from CSV, where numbers, booleans and JSON are written as text.
-        saved: what names of saved classifiers mean.
+        defaults: request field -> the job's value, for rows without this field.
+        textual: whether all values are strings, as in CSV, so that numbers, booleans and JSON are parsed.
+        saved: the saved classifiers that records may name.
+
+    Raises:
+        RecordError: a default is invalid.
     """
 
     def __init__(
@@ -38,7 +41,7 @@ class RequestParser:
         self._saved = saved
         # One Classifier object per distinct set of fields: label vectors are computed once for each.
         self._cached_classifier = lru_cache(maxsize=DISTINCT_CLASSIFIERS_CACHED)(
-            lambda own: self._build_classifier(orjson.loads(own))
+            lambda fields: self._build_classifier(orjson.loads(fields))
         )
         self._priority = _priority(defaults.get("priority") or "standard")
         self._cache = _cache(defaults.get("cache", True))
@@ -48,96 +51,102 @@ class RequestParser:
         except RecordError as error:
             if self._defaults.keys() & {"labels", "classifier"}:
                 raise
-            self._classifier = error  # every record must bring its own
+            self._classifier = error  # the error of every record that has no labels or classifier
 
     @property
     def classifier(self) -> Classifier | None:
-        """The job's own; None if every record must bring one."""
+        """Return the job's classifier; None if the job has none, so that every record needs one."""
         return self._classifier if isinstance(self._classifier, Classifier) else None
 
     def parse(self, fields: Mapping[str, Sequence[Any]], positions: Sequence[str]) -> list[Record | RecordError]:
-        """Columns of request fields in, one record or error per row out.
+        """Return one record or error per row.
 
         Args:
-            fields: request field -> its values, one per row; None is "not given".
-            positions: what stands for the id of a row that has none.
+            fields: request field -> its values, one per row; None where a row does not have the field.
+            positions: position of each row in the source, used as id of rows without one.
         """
         absent: Sequence[Any] = [None] * len(positions)
         ids, texts = fields.get("id", absent), fields.get("text", absent)
-        extra = [name for name in fields if name not in ("id", "text")]
+        other_names = [name for name in fields if name not in ("id", "text")]
         parsed: list[Record | RecordError] = []
         for row, position in enumerate(positions):
             try:
                 record_id = position if ids[row] is None else _id(ids[row])
-                given = {name: value for name in extra if (value := fields[name][row]) is not None} if extra else {}
-                parsed.append(self._record(record_id, texts[row], given))
+                values = {name: value for name in other_names if (value := fields[name][row]) is not None}
+                parsed.append(self._record(record_id, texts[row], values))
             except RecordError as error:
                 parsed.append(error)
         return parsed
 
-    def _record(self, record_id: str, text: Any, given: dict[str, Any]) -> Record:
+    def _record(self, record_id: str, text: Any, fields: dict[str, Any]) -> Record:
         if self._textual:
-            given = {name: from_text(name, value) for name, value in given.items() if value != ""}
-        own = {name: given[name] for name in CLASSIFIER_FIELDS if name in given}
-        classifier = self._own_classifier(own) if own else self._classifier
+            fields = {name: from_text(name, value) for name, value in fields.items() if value != ""}
+        classifier_fields = {name: fields[name] for name in CLASSIFIER_FIELDS if name in fields}
+        classifier = self._classifier_with(classifier_fields) if classifier_fields else self._classifier
         if isinstance(classifier, RecordError):
             raise classifier
-        attachments = attachments_of(given.get("image"), given.get("file")) if given else ()
+        attachments = attachments_of(fields.get("image"), fields.get("file")) if fields else ()
         return Record(
             id=record_id,
             text="" if attachments and _is_blank(text) else checked_text(text),
             classifier=classifier,
-            priority=_priority(given["priority"]) if "priority" in given else self._priority,
-            cache=_cache(given["cache"]) if "cache" in given else self._cache,
+            priority=_priority(fields["priority"]) if "priority" in fields else self._priority,
+            cache=_cache(fields["cache"]) if "cache" in fields else self._cache,
             attachments=attachments,
         )
 
-    def _own_classifier(self, own: dict[str, Any]) -> Classifier:
-        own = {name: _as_mapping(value) if name in JSON_FIELDS else value for name, value in own.items()}
-        if own.get("threshold") != own.get("threshold"):  # not a number, which JSON would take for none
-            return self._build_classifier(own)
+    def _classifier_with(self, record_fields: dict[str, Any]) -> Classifier:
+        record_fields = {
+            name: _as_mapping(value) if name in JSON_FIELDS else value for name, value in record_fields.items()
+        }
+        if record_fields.get("threshold") != record_fields.get("threshold"):  # NaN, which JSON writes as null
+            return self._build_classifier(record_fields)
         try:
-            key = orjson.dumps(own, option=orjson.OPT_SORT_KEYS)
-        except (TypeError, ValueError):  # a value that is no JSON: its check says what is wrong with it
-            return self._build_classifier(own)
+            key = orjson.dumps(record_fields, option=orjson.OPT_SORT_KEYS)
+        except (TypeError, ValueError):  # a value that is not JSON: the check of its field raises
+            return self._build_classifier(record_fields)
         return self._cached_classifier(key)
 
-    def _build_classifier(self, own: Mapping[str, Any]) -> Classifier:
-        """The record's own fields win over the job's, and what a saved classifier says over what the job says of it."""
+    def _build_classifier(self, record_fields: Mapping[str, Any]) -> Classifier:
+        """Return the classifier of a record with these fields.
+
+        A record's fields override the job's. The job's fields override those of the saved classifier that it names,
+        and do not apply to a saved classifier that the record names.
+        """
         fields = {name: self._defaults[name] for name in CLASSIFIER_FIELDS if name in self._defaults}
-        for given in (own, fields):
-            if "labels" in given and "classifier" in given:
-                message = f"labels and classifier {shown(given['classifier'])} are both given: give one of them"
+        for names in (record_fields, fields):
+            if "labels" in names and "classifier" in names:
+                message = f"labels and classifier {shown(names['classifier'])} are both given: give one of them"
                 raise RecordError(FailureCode.CLASSIFIER_INVALID, message, "classifier")
-        if "classifier" in own:
+        if "classifier" in record_fields:
             fields = {}
-        elif "labels" in own:
+        elif "labels" in record_fields:
             fields.pop("classifier", None)
-        named = own.get("classifier", fields.get("classifier"))
-        saved = self._saved_classifier(named) if named is not None else None
+        reference = record_fields.get("classifier", fields.get("classifier"))
+        saved = self._saved_classifier(reference) if reference is not None else None
         fields = {**(saved.to_mapping() if saved is not None else {}), **fields}
-        if isinstance(own.get("labels"), list):
-            # What the job says of labels that the record does not have is of no use to it.
+        if isinstance(record_fields.get("labels"), list):
+            # The job's descriptions and examples of labels that the record does not have do not apply.
             for name in ("descriptions", "examples"):
-                known = fields.get(name) or {}
-                fields[name] = {label: value for label, value in known.items() if label in own["labels"]}
-        whole = {"labels": None, **fields, **own}
-        whole.pop("classifier", None)
-        classifier = Classifier.of(**whole)
+                of_label = fields.get(name) or {}
+                fields[name] = {label: value for label, value in of_label.items() if label in record_fields["labels"]}
+        merged = {"labels": None, **fields, **record_fields}
+        merged.pop("classifier", None)
+        classifier = Classifier.of(**merged)
         if saved is not None and replace(classifier, threshold=saved.threshold) != saved:
-            classifier = replace(classifier, learned=None)  # it was learned from what the saved one says
+            classifier = replace(classifier, learned=None)  # it was tuned for the saved fields
         return saved if saved == classifier and saved is not None else classifier
 
     def _saved_classifier(self, reference: Any) -> Classifier:
         if self._saved is None:
-            message = f"there are no saved classifiers here, got {shown(reference)}: give labels"
+            message = f"saved classifiers are not available here, got {shown(reference)}: give labels instead"
             raise RecordError(FailureCode.CLASSIFIER_INVALID, message, "classifier")
         return self._saved.load(reference)
 
 
 def _id(value: Any) -> str:
     if isinstance(value, bool) or not isinstance(value, str | int | float):
-        raise RecordError(FailureCode.ID_INVALID, f"id is a string or a number, got {shown(value)}", "id")
+        raise RecordError(FailureCode.ID_INVALID, f"id must be a string or a number, got {shown(value)}", "id")
     text = str(value)
     if not text or not is_clean(text):
         raise RecordError(FailureCode.ID_INVALID, f"id is empty or not valid text, got {shown(value)}", "id")
@@ -145,33 +154,44 @@ def _id(value: Any) -> str:
 
 
 def checked_text(value: Any) -> str:
-    """A value in, the same value out if it is a text that can be classified; a RecordError otherwise."""
+    """Return the value if it is a text that can be classified.
+
+    Raises:
+        RecordError: it is missing, not a string, blank, or contains NUL or lone surrogates.
+    """
     if value is None:
-        raise RecordError(FailureCode.TEXT_MISSING, "the record has no text", "text")
+        raise RecordError(FailureCode.TEXT_MISSING, "the record has no text: give text, image or file", "text")
     if not isinstance(value, str):
-        raise RecordError(FailureCode.TEXT_INVALID, f"text is a string, got {shown(value)}", "text")
+        raise RecordError(FailureCode.TEXT_INVALID, f"text must be a string, got {shown(value)}", "text")
     if not value or value.isspace():
         raise RecordError(FailureCode.TEXT_EMPTY, f"text is empty or only white space, got {shown(value)}", "text")
     if not is_clean(value):
-        message = f"text has a NUL or a lone surrogate: {shown(value)}"
+        message = f"text contains NUL or a lone surrogate, got {shown(value)}"
         raise RecordError(FailureCode.TEXT_INVALID, message, "text")
     return value
 
 
 def attachments_of(image: Any = None, file: Any = None) -> tuple[Attachment, ...]:
-    """A record's `image` (one or a list) and `file` in, its attachments out.
+    """Return the attachments of a record.
+
+    Args:
+        image: the record's `image`: one source, a list of them, or None.
+        file: the record's `file`: one source, or None.
 
     Raises:
-        RecordError: another type, or more than 20 images.
+        RecordError: a source is of another type, or there are more than `MAX_IMAGES` images.
+
+    >>> [attachment.place for attachment in attachments_of(["a.png", "b.png"], "c.pdf")]
+    ['image 1', 'image 2', 'file']
     """
     images = image if isinstance(image, list | tuple) else [] if image is None else [image]
     if len(images) > MAX_IMAGES:
-        message = f"a record has at most {MAX_IMAGES} images, got {len(images)}"
+        message = f"a record must have at most {MAX_IMAGES} images, got {len(images)}"
         raise RecordError(FailureCode.TOO_MANY_IMAGES, message, "image")
-    found = [Attachment("image", number, _source(value, "image")) for number, value in enumerate(images, start=1)]
+    attachments = [Attachment("image", number, _source(value, "image")) for number, value in enumerate(images, start=1)]
     if file is not None:
-        found.append(Attachment("file", 1, _source(file, "file")))
-    return tuple(found)
+        attachments.append(Attachment("file", 1, _source(file, "file")))
+    return tuple(attachments)
 
 
 def _is_blank(text: Any) -> bool:
@@ -179,29 +199,32 @@ def _is_blank(text: Any) -> bool:
 
 
 def _source(value: Any, field: str) -> str | bytes:
-    if isinstance(value, Mapping):  # how Hugging Face datasets keep pictures in Parquet
+    if isinstance(value, Mapping):  # pictures of Hugging Face datasets in Parquet
         value = value.get("bytes") or value.get("path")
     if not isinstance(value, str | bytes) or not value or (isinstance(value, str) and not is_clean(value)):
         code = FailureCode.IMAGE_INVALID if field == "image" else FailureCode.FILE_INVALID
-        raise RecordError(code, f"{field} is a URL, base64, a path or bytes, got {shown(value)}", field)
+        raise RecordError(code, f"{field} must be a URL, base64, a path or bytes, got {shown(value)}", field)
     return value
 
 
 def _priority(value: Any) -> str:
     if value not in PRIORITIES:
-        message = f"priority is {' or '.join(PRIORITIES)}, got {shown(value)}"
+        message = f"priority must be {' or '.join(PRIORITIES)}, got {shown(value)}"
         raise RecordError(FailureCode.PRIORITY_INVALID, message, "priority")
     return str(value)
 
 
 def _cache(value: Any) -> bool:
     if not isinstance(value, bool):
-        raise RecordError(FailureCode.CACHE_INVALID, f"cache is true or false, got {shown(value)}", "cache")
+        raise RecordError(FailureCode.CACHE_INVALID, f"cache must be true or false, got {shown(value)}", "cache")
     return value
 
 
 def _as_mapping(value: Any) -> Any:
-    """Arrow gives maps as lists of pairs and structs with a None for every absent key."""
+    """Return a mapping read from Arrow without its None values; other values are returned as they are.
+
+    Arrow returns maps as lists of pairs, and structs with None for every absent key.
+    """
     if isinstance(value, list) and value and all(isinstance(item, tuple) and len(item) == 2 for item in value):
         value = dict(value)
     if isinstance(value, dict):
@@ -210,7 +233,13 @@ def _as_mapping(value: Any) -> Any:
 
 
 def from_text(name: str, value: Any) -> Any:
-    """A CSV cell or an attribute as the value its field wants; as it is when it is none, for the check to name it."""
+    """Return a CSV cell or a message attribute as a value of its request field.
+
+    A value that can't be parsed is returned as it is: the check of its field raises.
+
+    >>> from_text("labels", '["a", "b"]'), from_text("threshold", "0.5"), from_text("cache", "False")
+    (['a', 'b'], 0.5, False)
+    """
     try:
         if name in JSON_FIELDS or (name == "image" and value.startswith("[")):
             return json.loads(value)

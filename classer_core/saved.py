@@ -1,6 +1,6 @@
-"""Saved classifiers: `name@vN`, one small YAML file each, in a folder of any filesystem that fsspec knows.
+"""Saved classifiers: one YAML file per `name@vN`, in a local folder or on any filesystem that fsspec supports.
 
-A version never changes: what meant one thing yesterday means it for ever. `name` alone is the newest version.
+The file of a version is never changed. `name` alone means the newest version.
 """
 
 from __future__ import annotations
@@ -19,34 +19,37 @@ from classer_core.errors import FailureCode, RecordError
 from classer_core.fetching.rules import redacted
 from classer_core.storage import join, list_folder, read_start, write_new
 
-# No slash and no dot: a name can be no path. Lower case: some filesystems know no other difference.
+# Without slashes and dots a name can't be a path. Lower case: some filesystems ignore case.
 _REFERENCE = re.compile(r"(?P<name>[a-z0-9][a-z0-9_-]{0,63})(@v(?P<version>[1-9]\d{0,8}))?")
 _FILE = re.compile(r"([a-z0-9][a-z0-9_-]{0,63})@v([1-9]\d{0,8})\.yaml")
 NAMES_SHOWN = 20
-MAX_BYTES = 64 << 20  # a tuned one holds vectors
+MAX_BYTES = 64 << 20  # files of tuned classifiers contain vectors
 
 
 @dataclass(frozen=True)
 class Reference:
-    """What names a saved classifier; without a version it is the newest."""
+    """Name and version of a saved classifier; None for the newest version."""
 
     name: str
     version: int | None = None
 
     @classmethod
     def parse(cls, text: Any) -> Reference:
-        """`name` or `name@vN` in.
+        """Return the reference that `name` or `name@vN` stands for.
 
         Raises:
-            RecordError: it is neither.
+            RecordError: the text has another form.
+
+        >>> Reference.parse("tickets@v2")
+        Reference(name='tickets', version=2)
         """
-        found = _REFERENCE.fullmatch(text) if isinstance(text, str) else None
-        if found is None:
-            raise _wrong(
-                "a saved classifier is `name` or `name@vN`, the name of up to 64 lower-case letters, digits, - and _, "
-                f"got {shown(text)}"
+        match = _REFERENCE.fullmatch(text) if isinstance(text, str) else None
+        if match is None:
+            raise _invalid(
+                "the name of a saved classifier must be `name` or `name@vN` with up to 64 lower-case letters, digits, "
+                f"- and _, got {shown(text)}"
             )
-        return cls(found["name"], int(found["version"]) if found["version"] else None)
+        return cls(match["name"], int(match["version"]) if match["version"] else None)
 
     def __str__(self) -> str:
         return self.name if self.version is None else f"{self.name}@v{self.version}"
@@ -54,9 +57,9 @@ class Reference:
 
 @dataclass(frozen=True)
 class SavedClassifiers:
-    """The classifiers of a folder as they were at one moment: what a run resolves names with, on every worker.
+    """The names and versions in a folder at one moment, so that all workers of a run resolve names alike.
 
-    Args:
+    Attributes:
         url: the folder.
         versions: name -> its versions, oldest first.
     """
@@ -65,28 +68,28 @@ class SavedClassifiers:
     versions: Mapping[str, tuple[int, ...]]
 
     def resolve(self, reference: str) -> Reference:
-        """`name` or `name@vN` in, `name@vN` out.
+        """Return the name and version that `name` or `name@vN` stands for.
 
         Raises:
-            RecordError: there is no such name or version; the message lists what there is.
+            RecordError: there is no such name or version; the message lists those that exist.
         """
-        wanted = Reference.parse(reference)
-        versions = self.versions.get(wanted.name)
+        parsed = Reference.parse(reference)
+        versions = self.versions.get(parsed.name)
         if versions is None:
             names = sorted(self.versions)
-            known = ", ".join(names[:NAMES_SHOWN]) + (", …" if len(names) > NAMES_SHOWN else "")
-            raise _wrong(
-                f"there is no saved classifier {wanted.name!r} in {redacted(self.url)}: it has {known or 'none'}"
+            available = ", ".join(names[:NAMES_SHOWN]) + (", …" if len(names) > NAMES_SHOWN else "")
+            raise _invalid(
+                f"there is no saved classifier {parsed.name!r} in {redacted(self.url)}: it has {available or 'none'}"
             )
-        if wanted.version is None:
-            return Reference(wanted.name, versions[-1])
-        if wanted.version not in versions:
-            known = ", ".join(f"v{version}" for version in versions)
-            raise _wrong(f"there is no {wanted} in {redacted(self.url)}: {wanted.name} has {known}")
-        return wanted
+        if parsed.version is None:
+            return Reference(parsed.name, versions[-1])
+        if parsed.version not in versions:
+            available = ", ".join(f"v{version}" for version in versions)
+            raise _invalid(f"there is no {parsed} in {redacted(self.url)}: {parsed.name} has {available}")
+        return parsed
 
     def load(self, reference: str) -> Classifier:
-        """`name` or `name@vN` in, the classifier out; it goes by the full name.
+        """Return the classifier that `name` or `name@vN` stands for; its `saved_as` is `name@vN`.
 
         Raises:
             RecordError: there is no such name or version, or its file is damaged.
@@ -95,44 +98,48 @@ class SavedClassifiers:
 
 
 class ClassifierStore:
-    """The folder that classifiers are saved in; several writers at once never make the same version.
+    """A folder of saved classifiers. Concurrent writers never write the same version.
 
     Args:
-        url: a path, or a URL of any filesystem that fsspec knows; made when first written to.
+        url: a path, or a URL of any filesystem that fsspec supports; made when a classifier is first saved.
     """
 
     def __init__(self, url: str) -> None:
         self.url = url
 
     def list(self) -> SavedClassifiers:
-        """All names and versions there are now."""
+        """Return the names and versions that exist now."""
         versions: dict[str, list[int]] = {}
-        for path, *_ in list_folder(self.url):
-            if found := _FILE.fullmatch(path.rpartition("/")[2]):
-                versions.setdefault(found[1], []).append(int(found[2]))
-        return SavedClassifiers(self.url, {name: tuple(sorted(found)) for name, found in sorted(versions.items())})
+        for file in list_folder(self.url):
+            if match := _FILE.fullmatch(file.path.rpartition("/")[2]):
+                versions.setdefault(match[1], []).append(int(match[2]))
+        return SavedClassifiers(self.url, {name: tuple(sorted(numbers)) for name, numbers in sorted(versions.items())})
 
     def save(self, name: str, classifier: Classifier) -> Classifier:
-        """A classifier in, the same one out under its full name: the newest version if that says the same, or the next.
+        """Save a classifier as the next version of `name`, unless the newest version is equal to it.
+
+        Returns:
+            The classifier with `saved_as` set to the newest version.
 
         Raises:
-            RecordError: the name is not allowed.
+            RecordError: the name is invalid, or contains a version.
         """
         if Reference.parse(name).version is not None:
-            raise _wrong(f"a version is given, not chosen: save {name.partition('@')[0]!r} instead of {name!r}")
+            name_alone = name.partition("@")[0]
+            raise _invalid(f"versions are numbered automatically: save {name_alone!r} instead of {name!r}")
         while True:
             saved = self.list()
             newest = saved.versions.get(name, (0,))[-1]
-            if newest and (known := saved.load(name)) == classifier:
-                return known
+            if newest and (newest_saved := saved.load(name)) == classifier:
+                return newest_saved
             reference = str(Reference(name, newest + 1))
-            # Another writer who was faster has made this version: look again.
+            # If another writer has just written this version, try the next.
             with contextlib.suppress(FileExistsError):
                 write_new(join(self.url, f"{reference}.yaml"), to_yaml(classifier).encode())
                 return replace(classifier, saved_as=reference)
 
     def text(self, reference: str) -> str:
-        """`name` or `name@vN` in, its YAML out.
+        """Return the YAML of the classifier that `name` or `name@vN` stands for.
 
         Raises:
             RecordError: there is no such name or version.
@@ -141,26 +148,34 @@ class ClassifierStore:
 
 
 def to_yaml(classifier: Classifier) -> str:
-    """A classifier as its file holds it."""
+    """Return the content of a classifier's file.
+
+    >>> to_yaml(Classifier.of(["spam", "ham"], text_type="email"))
+    'labels:\\n- ham\\n- spam\\ntext_type: email\\nmode: single\\nthreshold: 0.5\\n'
+    """
     return yaml.safe_dump(classifier.to_mapping(), sort_keys=False, allow_unicode=True, width=100)
 
 
 def from_yaml(text: str, place: str) -> Classifier:
-    """Return the classifier that a file's text describes.
+    """Return the classifier in the content of a file.
+
+    Args:
+        text: the content.
+        place: the file, for messages.
 
     Raises:
-        RecordError: it is not a classifier.
+        RecordError: the content is not that of a classifier's file.
     """
     try:
         fields = yaml.safe_load(text)
         return Classifier.of(**fields)
     except (yaml.YAMLError, TypeError, ValueError, AttributeError, RecursionError, RecordError) as error:
-        raise _wrong(f"{place} is not a saved classifier: {error}") from error
+        raise _invalid(f"{place} is not a saved classifier: {error}") from error
 
 
 @lru_cache(maxsize=1_024)
 def _load(url: str, reference: str) -> Classifier:
-    """A version never changes, so it is read once."""
+    """Return a saved classifier. Files of versions never change, so that each is read once per process."""
     return replace(from_yaml(_read(url, reference), reference), saved_as=reference)
 
 
@@ -168,8 +183,8 @@ def _read(url: str, reference: str) -> str:
     try:
         return read_start(join(url, f"{reference}.yaml"), MAX_BYTES).decode()
     except (FileNotFoundError, UnicodeDecodeError) as error:
-        raise _wrong(f"{reference} in {redacted(url)} can't be read: {error}") from error
+        raise _invalid(f"{reference} in {redacted(url)} can't be read: {error}") from error
 
 
-def _wrong(message: str) -> RecordError:
+def _invalid(message: str) -> RecordError:
     return RecordError(FailureCode.CLASSIFIER_INVALID, message, "classifier")

@@ -1,4 +1,4 @@
-"""Logits in, the answer out: one label or several, with confidences between 0 and 1."""
+"""Turn logits into one label or several, with confidences between 0 and 1."""
 
 from __future__ import annotations
 
@@ -13,15 +13,31 @@ Values = npt.NDArray[np.float32]
 
 
 def choose(values: Values, classifier: Classifier) -> tuple[str, float]:
-    """The best label and its confidence, 4 decimals. A lone label is always returned, with its own probability."""
+    """Return the best label and its confidence with 4 decimals; a single label with its own probability.
+
+    Args:
+        values: (n_labels,) logits in the order of the classifier's labels.
+        classifier: has the labels.
+
+    >>> choose(np.array([2.0, 0.0], np.float32), Classifier.of(["ham", "spam"]))
+    ('ham', 0.8808)
+    """
     best = int(values.argmax())
-    confidence = related(values)[0] if len(values) == 1 else among(values)[best]
+    confidence = independent(values)[0] if len(values) == 1 else exclusive(values)[best]
     return classifier.labels[best], round(float(confidence), 4)
 
 
 def above_threshold(values: Values, classifier: Classifier) -> list[LabelConfidence]:
-    """Every label at least as likely as the classifier's threshold, best first."""
-    confidences = related(values)
+    """Return the labels whose probability is at least the classifier's threshold, best first.
+
+    Args:
+        values: (n_labels,) logits in the order of the classifier's labels.
+        classifier: has the labels and the threshold.
+
+    >>> above_threshold(np.array([2.0, -2.0], np.float32), Classifier.of(["ham", "spam"], mode="multi"))
+    [LabelConfidence(label='ham', confidence=0.8808)]
+    """
+    confidences = independent(values)
     ranked = sorted(range(len(values)), key=lambda position: (-confidences[position], position))
     return [
         LabelConfidence(classifier.labels[position], round(float(confidences[position]), 4))
@@ -30,11 +46,19 @@ def above_threshold(values: Values, classifier: Classifier) -> list[LabelConfide
     ]
 
 
-def among(values: Values) -> npt.NDArray[np.float64]:
-    """Probabilities (n_labels,) when exactly one label is right."""
+def exclusive(values: Values) -> npt.NDArray[np.float64]:
+    """Return the probabilities (n_labels,) if exactly one label is right: the softmax of the logits.
+
+    >>> exclusive(np.zeros(4, np.float32)).tolist()
+    [0.25, 0.25, 0.25, 0.25]
+    """
     return softmax(values.astype(np.float64))
 
 
-def related(values: Values) -> npt.NDArray[np.float64]:
-    """Probabilities (n_labels,) when every label may be right or not."""
+def independent(values: Values) -> npt.NDArray[np.float64]:
+    """Return the probabilities (n_labels,) if any number of labels is right: the sigmoid of each logit.
+
+    >>> independent(np.zeros(2, np.float32)).tolist()
+    [0.5, 0.5]
+    """
     return np.asarray(1 / (1 + np.exp(-values.astype(np.float64))))

@@ -1,7 +1,7 @@
-"""SourceFile: a file that is read with retries, and that tells trouble of its storage apart from damage of its content.
+"""SourceFile: a file read with retries, which distinguishes errors of the storage from damaged content.
 
-Libraries mix the two up: pyarrow raises OSError for both, and gzip passes on whatever its file raises. So the errors
-of the storage are recorded here, where they arise, and reach the reader as `StorageError` through all decoders.
+Decoders do not: pyarrow raises OSError for both, and gzip passes on the errors of its file. Errors of the storage are
+therefore recorded here and reach the caller through all decoders as `StorageError`.
 """
 
 from __future__ import annotations
@@ -9,6 +9,8 @@ from __future__ import annotations
 import io
 from collections.abc import Callable
 from typing import Any, BinaryIO, TypeVar
+
+from typing_extensions import override
 
 from classer_core import patience
 from classer_core.errors import StorageError
@@ -19,14 +21,14 @@ T = TypeVar("T")
 
 
 class SourceFile(io.RawIOBase):
-    """A file of any storage, open for reading. After an error it is opened again and read on from the same byte.
+    """A file open for reading. After an error it is reopened, and reading goes on from the same byte.
 
     Args:
-        name: how messages name it, without secrets.
-        open_: opens it; called again after each error.
+        name: the file's name in messages, without secrets.
+        open_: opens the file; called again after each error.
 
     Attributes:
-        failure: the error that ended the reading, once all attempts have failed.
+        failure: the error that is raised once all attempts have failed; None before.
     """
 
     def __init__(self, name: str, open_: Callable[[], BinaryIO]) -> None:
@@ -38,33 +40,33 @@ class SourceFile(io.RawIOBase):
         self._file: BinaryIO | None = None
         self._persist(lambda file: None)
 
+    @override
     def readable(self) -> bool:
-        """Always."""
         return True
 
+    @override
     def seekable(self) -> bool:
-        """Always."""
         return True
 
+    @override
     def readinto(self, buffer: Any) -> int:
-        """Fill a buffer, or as much of it as the storage gives at once."""
         view = memoryview(buffer).cast("B")
         data = self._persist(lambda file: file.read(len(view)))
         view[: len(data)] = data
         self._position += len(data)
         return len(data)
 
+    @override
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        """Move to a byte."""
         self._position = self._persist(lambda file: file.seek(offset, whence))
         return self._position
 
+    @override
     def tell(self) -> int:
-        """Return where it is."""
         return self._position
 
+    @override
     def close(self) -> None:
-        """Close what is open."""
         if self._file is not None:
             self._file.close()
             self._file = None
@@ -92,7 +94,7 @@ class SourceFile(io.RawIOBase):
             patience.wait(attempt)
 
     def _forget(self) -> None:
-        """Give up the open file; what closing it says tells nothing new."""
+        """Close the open file, ignoring errors: the file has failed already."""
         file, self._file = self._file, None
         if file is not None:
             try:
@@ -102,9 +104,13 @@ class SourceFile(io.RawIOBase):
 
 
 def open_reading(path: str) -> SourceFile:
-    """Open a file or an object for reading as it is.
+    """Open a file or an object for reading, without decompressing it.
+
+    Args:
+        path: a path or a URL.
 
     Raises:
-        StorageError: the storage can't give it, here or while it is read.
+        FileNotFoundError: there is no such file.
+        StorageError: the storage fails, here or while the file is read.
     """
     return SourceFile(redacted(path), lambda: open_once(path))

@@ -14,7 +14,7 @@ from classer_core.saved import ClassifierStore
 from classer_core.storage_errors import as_problem
 
 if TYPE_CHECKING:
-    from classer_core.models.embedding import EmbeddingModel
+    from classer_core.models.sentence_embedding import EmbeddingModel
     from pipelines.job import Job
 
 # Of texts drawn over the whole source: more of them change few answers, and each costs what classifying it costs.
@@ -87,7 +87,7 @@ def embedding_model(job: Job, threads: int | None = None) -> EmbeddingModel:
         ModelLoadError: it can't be loaded.
     """
     from classer_core.models import load_model
-    from classer_core.models.embedding import EmbeddingModel
+    from classer_core.models.sentence_embedding import EmbeddingModel
 
     model = load_model(job.model, threads)
     if not isinstance(model, EmbeddingModel):

@@ -26,7 +26,7 @@ from apache_beam.typehints.schemas import named_fields_from_schema, schema_from_
 from apache_beam.yaml.yaml_utils import SafeLineLoader
 
 from classer_core.classifiers import Classifier
-from classer_core.contents import Look
+from classer_core.contents import PixelNeeds
 from classer_core.documents.expander import Expander
 from classer_core.errors import RecordError
 from classer_core.fetching import FetchRules
@@ -186,7 +186,7 @@ class ExpandRows(beam.DoFn):
 
     def setup(self) -> None:
         """One sandbox per worker."""
-        self._expander = Expander(Look.nothing(), self._truncate)
+        self._expander = Expander(PixelNeeds.nothing(), self._truncate)
 
     def process(self, rows: Sequence[Any]) -> Iterable[Any]:
         """Each row ends as itself with a text, or as a failure."""

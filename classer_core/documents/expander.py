@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from classer_core.contents import Attachment, Content, Look, Page, Pixels
+from classer_core.contents import Attachment, Content, Page, PixelNeeds, Pixels
 from classer_core.documents.expanded import Expanded, Image, Wanted
 from classer_core.documents.office import Office
 from classer_core.documents.sandbox import Sandbox
@@ -24,9 +24,13 @@ class Expander:
     """
 
     def __init__(
-        self, look: Look, truncate: bool = False, sandbox: Sandbox | None = None, office: Office | None = None
+        self,
+        pixel_needs: PixelNeeds,
+        truncate: bool = False,
+        sandbox: Sandbox | None = None,
+        office: Office | None = None,
     ) -> None:
-        self._look = look
+        self._pixel_needs = pixel_needs
         self._truncate = truncate
         self._sandbox = sandbox or Sandbox()
         self._office = office or Office()
@@ -72,7 +76,7 @@ class Expander:
         )
 
     def _wanted(self, attachment: Attachment, office: bool = False) -> Wanted:
-        return Wanted(attachment.field, self._look.pages, self._look.side_px, self._truncate, 0.0, office)
+        return Wanted(attachment.field, self._pixel_needs.pages, self._pixel_needs.side_px, self._truncate, 0.0, office)
 
 
 def expanded_texts(records: Sequence[Record]) -> list[str]:
@@ -80,7 +84,7 @@ def expanded_texts(records: Sequence[Record]) -> list[str]:
     texts = [record.text for record in records]
     attached = [position for position, record in enumerate(records) if record.attachments]
     if attached:
-        with contextlib.closing(Expander(Look.nothing(), truncate=True)) as expander:
+        with contextlib.closing(Expander(PixelNeeds.nothing(), truncate=True)) as expander:
             contents = expander.expand([records[position] for position in attached])
         for position, content in zip(attached, contents, strict=True):
             pages = [] if isinstance(content, RecordError) else content.pages

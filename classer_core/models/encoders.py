@@ -1,7 +1,8 @@
-"""Encoders: windows of token ids in, vectors out. One rule decides which of two computes a model.
+"""Encoders compute vectors of windows of token ids. `load_encoder` chooses one of two.
 
-- `PackedEncoder` (packed.py): BERT and its relatives on a CPU. int8, and exact: an answer never depends on company.
-- `GeneralEncoder` (general.py): everything else that sentence-transformers loads, and every model on a GPU.
+- `PackedEncoder` (packed.py) for models of the BERT family on a CPU: int8, and exact, so that a vector does not depend
+  on the other texts of its batch.
+- `GeneralEncoder` (general.py) for all other models that sentence-transformers loads, and for every model on a GPU.
 """
 
 from __future__ import annotations
@@ -25,26 +26,30 @@ log = logging.getLogger(__name__)
 
 
 class Encoder(Protocol):
-    """Anything that makes vectors of token ids."""
+    """Computes vectors of token ids."""
 
     @property
     def dimensions(self) -> int:
-        """The length of a vector."""
+        """Return the length of a vector."""
 
     @property
     def number_format(self) -> str:
-        """How it computes; encoders of one format and the same weights give the same answers."""
+        """Return the name of the number format; the same format and weights give the same answers."""
 
     def encode(self, windows: Sequence[TokenIds]) -> npt.NDArray[np.float32]:
-        """(n_windows, dimensions) vectors of windows of at least one token."""
+        """Return a vector per window (n_windows, dimensions) float32; a window has at least one token."""
 
 
 @dataclass(frozen=True)
 class LoadedEncoder:
-    """An encoder with what has to be known to feed it.
+    """An encoder, and how to make windows of token ids for it.
 
-    `tokenizer` is a `tokenizers.Tokenizer`, or has its methods; `digest` is of everything that can change a vector,
-    but the number format.
+    Attributes:
+        encoder: the encoder.
+        tokenizer: a `tokenizers.Tokenizer`, or an object with its methods that `windows.Tokenizer` calls.
+        window_tokens: most tokens of a window, special tokens included.
+        prompts: kind of text ("query", "passage", ...) -> text before every text of this kind.
+        digest: of everything but the number format that can change a vector.
     """
 
     encoder: Encoder
@@ -55,7 +60,11 @@ class LoadedEncoder:
 
 
 def load_encoder(name: str, threads: int) -> LoadedEncoder:
-    """Load `embedded`, a Hugging Face id or a local folder.
+    """Load an encoder.
+
+    Args:
+        name: `embedded`, a Hugging Face id, or a local folder.
+        threads: CPU threads it may use.
 
     Raises:
         ModelLoadError: it can't be loaded; the message says why and what to do.
@@ -74,7 +83,7 @@ def load_encoder(name: str, threads: int) -> LoadedEncoder:
 
 
 def _embedded(threads: int) -> LoadedEncoder:
-    """Load the embedded model, on the CPU also beside a GPU, so that its answers are the same anywhere."""
+    """Load the embedded model on the CPU, also on machines with a GPU, so that its answers are the same everywhere."""
     from classer_core.models.e5_tokenizer import FirstTextsTokenizer
     from classer_core.models.packed import EncoderConfig, PackedEncoder
 
@@ -86,18 +95,18 @@ def _embedded(threads: int) -> LoadedEncoder:
 
 
 def _packed(folder: Path, threads: int) -> LoadedEncoder:
-    """Load the model of a folder for exact computing.
+    """Load the model in a folder into the exact encoder.
 
     Raises:
-        UnpackableError: it is a model of another kind, or its files are not complete.
+        UnpackableError: the model is of another kind, or its files are incomplete.
     """
-    read = read_folder(folder)
+    model = read_folder(folder)
     from classer_core.models.packed import PackedEncoder
 
     weights = embedded.sha256(folder / "model.safetensors")
-    digest = hashlib.sha256(f"{weights} {read.config}".encode()).hexdigest()[:12]
+    digest = hashlib.sha256(f"{weights} {model.config}".encode()).hexdigest()[:12]
     try:
-        encoder = PackedEncoder(read.config, read.tensors, threads)
+        encoder = PackedEncoder(model.config, model.tensors, threads)
     except KeyError as error:
         raise UnpackableError(f"its weights lack {error}") from error
-    return LoadedEncoder(encoder, read.tokenizer, read.window_tokens, read.prompts, digest)
+    return LoadedEncoder(encoder, model.tokenizer, model.window_tokens, model.prompts, digest)

@@ -1,4 +1,4 @@
-"""Folders of sentence-transformers models, read without that library and without transformers."""
+"""Read folders of sentence-transformers models without importing sentence-transformers or transformers."""
 
 from __future__ import annotations
 
@@ -18,12 +18,20 @@ FILES = ["*.json", f"/{WEIGHTS}", WEIGHTS]
 
 
 class UnpackableError(ValueError):
-    """The exact encoder can't compute this model; the message says why."""
+    """The exact encoder does not support a model; the message says why."""
 
 
 @dataclass(frozen=True)
 class ModelFolder:
-    """A model of the BERT family as its files describe it."""
+    """The contents of the folder of a model of the BERT family.
+
+    Attributes:
+        config: shape of the network.
+        tensors: name -> tensor, as stored.
+        tokenizer: a `tokenizers.Tokenizer`.
+        window_tokens: most tokens of a window, special tokens included.
+        prompts: kind of text -> text before every text of this kind.
+    """
 
     config: EncoderConfig
     tensors: dict[str, torch.Tensor]
@@ -33,10 +41,10 @@ class ModelFolder:
 
 
 def hub_folder(name: str) -> Path:
-    """Return the local folder of this name, or the folder that the Hugging Face hub's cache has, or gets, for it.
+    """Return a model's folder: the local one of this name, or that in the Hugging Face cache, downloaded if necessary.
 
     Raises:
-        UnpackableError: there is none, or its architecture is of another kind.
+        UnpackableError: the hub does not have the model, or the exact encoder does not support its architecture.
     """
     if Path(name).is_dir():
         return Path(name)
@@ -47,15 +55,15 @@ def hub_folder(name: str) -> Path:
         return Path(snapshot_download(name, allow_patterns=FILES))
     except UnpackableError:
         raise
-    except Exception as error:  # the general path asks the hub again, and says what is wrong
-        raise UnpackableError(f"the hub does not give it: {error}") from error
+    except Exception as error:  # GeneralEncoder asks the hub again and reports the error
+        raise UnpackableError(f"it can't be downloaded from the hub: {error}") from error
 
 
 def read_folder(folder: Path) -> ModelFolder:
-    """Read all files of a model.
+    """Return the contents of a model's folder.
 
     Raises:
-        UnpackableError: its kind is another one, or a file is missing or damaged.
+        UnpackableError: the model is of another kind, or a file is missing or damaged.
     """
     from safetensors import SafetensorError
     from safetensors.torch import load_file
@@ -64,17 +72,17 @@ def read_folder(folder: Path) -> ModelFolder:
     config = _config(folder)
     settings = _json(folder / "sentence_bert_config.json")
     if settings.get("do_lower_case"):
-        raise UnpackableError("its texts are lowered before they are tokenized")
+        raise UnpackableError("sentence_bert_config.json: do_lower_case is not supported")
     try:
         tensors = load_file(folder / WEIGHTS)
         tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
     except (OSError, SafetensorError) as error:
         raise UnpackableError(f"{folder}: {error}") from error
-    except Exception as error:  # tokenizers raises bare ones
+    except Exception as error:  # the library raises plain `Exception`
         raise UnpackableError(f"{folder / 'tokenizer.json'}: {error}") from error
-    asked = settings.get("max_seq_length") or _json(folder / "tokenizer_config.json").get("model_max_length")
+    max_length = settings.get("max_seq_length") or _json(folder / "tokenizer_config.json").get("model_max_length")
     prompts = _json(folder / "config_sentence_transformers.json").get("prompts") or {}
-    window_tokens = min(int(asked or config.max_tokens), config.max_tokens)
+    window_tokens = min(int(max_length or config.max_tokens), config.max_tokens)
     return ModelFolder(config, tensors, tokenizer, window_tokens, {key: text for key, text in prompts.items() if text})
 
 
@@ -87,7 +95,7 @@ def _config(folder: Path) -> EncoderConfig:
 
 
 def _modules(folder: Path) -> tuple[Literal["mean", "cls"], bool]:
-    """How the model pools, and whether it normalises; mean and no where it does not say."""
+    """Return how the model pools and whether it normalises; mean pooling without normalising if nothing is stated."""
     pooling: Literal["mean", "cls"] = "mean"
     normalize = False
     modules: Any = _json(folder / "modules.json") or []
@@ -98,27 +106,30 @@ def _modules(folder: Path) -> tuple[Literal["mean", "cls"], bool]:
         elif kind == "Pooling":
             pooling = _pooling(_json(folder / module["path"] / "config.json"))
         else:
-            raise UnpackableError(f"it has a module {kind}")
+            raise UnpackableError(f"modules.json: the module {kind} is not supported")
     return pooling, normalize
 
 
 def _pooling(settings: Mapping[str, Any]) -> Literal["mean", "cls"]:
-    chosen = [
+    enabled = [
         name.removeprefix("pooling_mode_") for name, on in settings.items() if name.startswith("pooling_mode_") and on
     ]
-    named = {"mean_tokens": "mean", "cls_token": "cls"}
-    ways = {settings["pooling_mode"]} if "pooling_mode" in settings else {named.get(name, name) for name in chosen}
+    short_names = {"mean_tokens": "mean", "cls_token": "cls"}
+    if "pooling_mode" in settings:
+        modes = {settings["pooling_mode"]}
+    else:
+        modes = {short_names.get(name, name) for name in enabled}
     if settings.get("include_prompt") is False:
-        raise UnpackableError("its prompts are left out of the pooling")
-    if ways == {"cls"}:
+        raise UnpackableError("pooling without the prompt is not supported")
+    if modes == {"cls"}:
         return "cls"
-    if ways == {"mean"}:
+    if modes == {"mean"}:
         return "mean"
-    raise UnpackableError(f"its pooling is {sorted(ways)}")
+    raise UnpackableError(f"pooling {sorted(modes)} is not supported")
 
 
 def _json(path: Path) -> dict[str, Any]:
-    """A file's content; an empty one where there is no such file."""
+    """Return the content of a JSON file; an empty mapping if there is no such file."""
     try:
         content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:

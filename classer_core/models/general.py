@@ -1,7 +1,8 @@
-"""The encoder for all models that sentence-transformers loads, in the device's best number format.
+"""GeneralEncoder: all models that sentence-transformers loads, in the device's best number format.
 
-Batches are padded, and matrix kernels add in an order that depends on a batch's shape. So the last bits of a vector
-depend on its company: confidences differ by up to 0.001 in float32, and by up to 0.02 in half precision.
+Batches are padded, and the order of summation in matrix kernels depends on a batch's shape. The last bits of a vector
+therefore depend on the other texts of its batch: confidences differ by up to 0.001 in float32, and by up to 0.02 in
+half precision.
 """
 
 from __future__ import annotations
@@ -24,13 +25,19 @@ from classer_core.models.windows import TokenIds
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
-# Measured on ag_news: a CPU's caches like small batches, a GPU wants to be filled.
+# Fastest sizes measured on ag_news: small batches fit a CPU's caches, large ones fill a GPU.
 BUDGET_TOKENS = {"cpu": 2_048, "mps": 16_384, "cuda": 131_072}
 MAX_WINDOW_TOKENS = 8_192
 
 
 class GeneralEncoder:
-    """A sentence-transformers model, fed with token ids."""
+    """A sentence-transformers model that takes token ids.
+
+    Args:
+        model: the loaded model.
+        digest: of its weights.
+        threads: CPU threads it may use.
+    """
 
     def __init__(self, model: SentenceTransformer, digest: str, threads: int) -> None:
         self._modules = list(model)
@@ -47,7 +54,12 @@ class GeneralEncoder:
 
     @classmethod
     def load(cls, name: str, path: Path, threads: int) -> GeneralEncoder:
-        """Load the model of this name from a folder, or from the hub.
+        """Load a model on the best device of this machine.
+
+        Args:
+            name: the job's `model`, for messages.
+            path: the model's folder, or its Hugging Face id.
+            threads: CPU threads it may use.
 
         Raises:
             ModelLoadError: it can't be loaded; the message says why and what to do.
@@ -70,12 +82,12 @@ class GeneralEncoder:
         if not hasattr(tokenizer, "backend_tokenizer"):
             raise ModelLoadError(_load_message(name, ValueError("it has no fast tokenizer (tokenizer.json)")))
         model.eval()
-        # The digest is of the weights as they are stored: it is the same on every device.
+        # The digest of the stored weights is the same on every device.
         digest = weights_digest(model)[:12]
         return cls(model.to(hardware.best_dtype(device)), digest, threads)
 
     def encode(self, windows: Sequence[TokenIds]) -> npt.NDArray[np.float32]:
-        """See `Encoder.encode`."""
+        """Return a vector per window (n_windows, dimensions) float32; a window has at least one token."""
         import torch
 
         torch.set_num_threads(self._threads)
@@ -94,7 +106,7 @@ class GeneralEncoder:
                     "attention_mask": torch.from_numpy(mask).to(self._device),
                 }
                 features = self._modules[0](features)
-                # Half precision is for the network; what is summed over tokens is summed in float32.
+                # Only the network computes in half precision; sums over tokens are in float32.
                 features["token_embeddings"] = features["token_embeddings"].float()
                 for module in self._modules[1:]:
                     features = module.float()(features)
@@ -103,7 +115,7 @@ class GeneralEncoder:
 
 
 def weights_digest(model: SentenceTransformer) -> str:
-    """The digest of all weights; name order, so that it does not depend on how they were stored."""
+    """Return the SHA-256 of all weights in hex, in the order of their names."""
     import torch
 
     digest = hashlib.sha256()
@@ -123,7 +135,7 @@ def _load_message(name: str, error: Exception) -> str:
 
 @contextlib.contextmanager
 def quiet_loading() -> Iterator[None]:
-    """No progress bars and no hints of the libraries while loading: what matters is in the error."""
+    """Silence progress bars and warnings of the libraries while a model loads; errors are still raised."""
     from transformers.utils import logging as transformers_logging
 
     loggers = [logging.getLogger(name) for name in ("sentence_transformers", "transformers")]

@@ -1,4 +1,4 @@
-"""Image-text models of transformers (CLIP, SigLIP and their kin): a label scores by its likeness to the picture."""
+"""ImageTextModel: CLIP, SigLIP and similar models of transformers, which score a label by its cosine to the picture."""
 
 from __future__ import annotations
 
@@ -12,19 +12,27 @@ import numpy.typing as npt
 
 from classer_core import hardware
 from classer_core.classifiers import Classifier
-from classer_core.contents import Look, Pixels
+from classer_core.contents import PixelNeeds, Pixels
 from classer_core.errors import ModelLoadError
+from classer_core.heads import unit
 from classer_core.models.visual import Values
 
 BATCH = 32
-# What any picture shows: a label is there if it says more of the picture than this.
+# Describes every picture: a label is given in mode multi if its cosine is higher than that of this text.
 NEUTRAL_TEXT = "a picture"
-# A processor cuts out the middle of a picture: its long side may be this much longer than what the model sees.
+# A processor crops the centre of a picture. Long sides are up to this many times the model's input.
 SIDE_FACTOR = 2
 
 
 class ImageTextModel:
-    """Any model of transformers with `get_image_features` and `get_text_features`."""
+    """A model of transformers with `get_image_features` and `get_text_features`.
+
+    Args:
+        model: the loaded model.
+        processor: prepares pictures and texts for it.
+        name: the job's `visual_model`.
+        digest: of the weights.
+    """
 
     def __init__(self, model: Any, processor: Any, name: str, digest: str) -> None:
         self._model = model
@@ -42,7 +50,10 @@ class ImageTextModel:
 
     @classmethod
     def load(cls, name: str) -> ImageTextModel:
-        """A Hugging Face id or local folder in, the model on its best device out.
+        """Load a model on the best device of this machine.
+
+        Args:
+            name: a Hugging Face id, or a local folder.
 
         Raises:
             ModelLoadError: it can't be loaded, or does not match pictures with texts.
@@ -65,25 +76,25 @@ class ImageTextModel:
         return cls(model, processor, name, weights_digest(model))
 
     @property
-    def look(self) -> Look:
-        """Every page and picture, about as large as the model sees it."""
-        return Look("all", SIDE_FACTOR * self._side_px)
+    def pixel_needs(self) -> PixelNeeds:
+        """Return that every page and picture is needed, about as large as the model's input."""
+        return PixelNeeds("all", SIDE_FACTOR * self._side_px)
 
     @property
     def tokens_a_picture(self) -> int:
-        """Patches and the class token."""
+        """Return the number of patches plus one for the class token."""
         return self._tokens
 
     def read(self, pictures: Sequence[Pixels]) -> list[str]:
-        """It does not read."""
+        """Return an empty text per picture: these models do not read."""
         return [""] * len(pictures)
 
     def share(self, text_chars: int) -> float:
-        """Pictures and text count alike."""
+        """Return 0.5, so that pictures and text count alike; 1 without text."""
         return 0.5 if text_chars else 1.0
 
     def score(self, pictures: Sequence[Pixels], classifiers: Sequence[Classifier]) -> list[Values]:
-        """See `VisualModel.score`: the model's own logits, which it was trained to give as probabilities."""
+        """Return the model's own logits (n_labels,) of each picture for the classifier at the same position."""
         vectors = self._embed_pictures(pictures)
         scores = []
         for vector, classifier in zip(vectors, classifiers, strict=True):
@@ -94,7 +105,7 @@ class ImageTextModel:
         return scores
 
     def _embed_pictures(self, pictures: Sequence[Pixels]) -> npt.NDArray[np.float32]:
-        """(n_pictures, n_dimensions) float32 unit vectors."""
+        """Return unit vectors (n_pictures, n_dimensions) float32."""
         import torch
         from PIL import Image
 
@@ -102,39 +113,35 @@ class ImageTextModel:
         with torch.inference_mode():
             for start in range(0, len(pictures), BATCH):
                 images = [Image.fromarray(pixels) for pixels in pictures[start : start + BATCH]]
-                given = self._processor(images=images, return_tensors="pt")["pixel_values"]
-                features = self._model.get_image_features(pixel_values=given.to(self._device, self._dtype))
+                values = self._processor(images=images, return_tensors="pt")["pixel_values"]
+                features = self._model.get_image_features(pixel_values=values.to(self._device, self._dtype))
                 rows.append(_vectors(features))
         return np.concatenate(rows)
 
     def _embed_labels(self, classifier: Classifier) -> tuple[Values, Values]:
-        """(n_labels, n_dimensions) unit vectors, and the one of a text that fits any picture."""
+        """Return unit vectors of the labels (n_labels, n_dimensions) and of the neutral text (n_dimensions,)."""
         descriptions = dict(classifier.descriptions)
         rows = []
         for label in classifier.labels:
             texts = [label, f"a picture of {label}"]
             if label in descriptions:
                 texts += [descriptions[label], f"{label}: {descriptions[label]}"]
-            rows.append(_unit(self._embed_texts(texts).mean(axis=0)))
+            rows.append(unit(self._embed_texts(texts).mean(axis=0)))
         return np.stack(rows), self._embed_texts([NEUTRAL_TEXT])[0]
 
     def _embed_texts(self, texts: list[str]) -> Values:
         import torch
 
-        # SigLIP was trained on texts padded to full length; CLIP does not mind.
+        # SigLIP was trained on texts padded to full length; CLIP ignores the padding.
         tokens = self._processor(text=texts, padding="max_length", truncation=True, return_tensors="pt")
-        given = {name: value.to(self._device) for name, value in tokens.items()}
+        inputs = {name: value.to(self._device) for name, value in tokens.items()}
         with torch.inference_mode():
-            return _vectors(self._model.get_text_features(**given))
+            return _vectors(self._model.get_text_features(**inputs))
 
 
 def _vectors(features: Any) -> npt.NDArray[np.float32]:
     tensor = getattr(features, "pooler_output", features)
-    return _unit(tensor.float().cpu().numpy())
-
-
-def _unit(vectors: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    return np.asarray(vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-9), np.float32)
+    return unit(tensor.float().cpu().numpy())
 
 
 def _load_message(name: str, reason: str) -> str:

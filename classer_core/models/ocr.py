@@ -1,4 +1,4 @@
-"""Text in pictures: RapidOCR, whose models come in its package."""
+"""OcrReader: the text in pictures, by RapidOCR, whose models are part of its package."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ import numpy as np
 from classer_core.contents import Pixels
 from classer_core.hardware import available_cores, return_freed_memory
 
-# Lines that it is less sure of are more often patterns than letters.
+# Lines of lower confidence are more often patterns than letters.
 MIN_LINE_CONFIDENCE = 0.6
-# Smaller pictures hold no line that can be read.
+# Smaller pictures contain no legible line.
 MIN_SIDE_PX = 16
-# A dense page is read at this size as well as at twice its area, in two thirds of the time.
+# A dense page is read as accurately at this size as at twice its area, in two thirds of the time.
 LONG_SIDE_PX = 1_024
-# Small letters are found after enlarging, up to that size. RapidOCR's own way, a short side of 736 pixels whatever the
-# long one is then, took three seconds and 700 MB for 20 x 100 pixels, and gigabytes for a strip.
+# Pictures are enlarged by up to this factor, up to `LONG_SIDE_PX`, so that small letters are found. RapidOCR's default,
+# a short side of 736 pixels, took three seconds and 700 MB for 20 x 100 pixels, and gigabytes for a narrow strip.
 MAX_ENLARGING = 2.0
 
 
 class OcrReader:
-    """Reads pictures, one per core at a time.
+    """Reads pictures, one per thread at a time.
 
     Args:
-        threads: CPU threads it may use (default: one a core).
+        threads: CPU threads it may use (default: one per core).
     """
 
     def __init__(self, threads: int | None = None) -> None:
         count = threads or available_cores()
-        # An engine is not safe to share, and two threads each are slower than two engines with one.
+        # Engines are not thread-safe, and one engine with two threads is slower than two engines with one.
         self._engines: queue.SimpleQueue[Any] = queue.SimpleQueue()
         for _ in range(count):
             self._engines.put(None)
@@ -41,9 +41,9 @@ class OcrReader:
         self.id = f"rapidocr-{version('rapidocr')}"
 
     def read(self, pictures: Sequence[Pixels]) -> list[str]:
-        """Pictures in, the lines seen in each out, top to bottom."""
+        """Return the lines of text in each picture, from top to bottom."""
         texts = list(self._threads.map(self._read, pictures))
-        # Each picture has its own size, and each size its own large arrays: without this a worker grows by half.
+        # Each picture size needs large arrays of its own; without this the worker's memory grows by half.
         return_freed_memory()
         return texts
 
@@ -53,13 +53,13 @@ class OcrReader:
         engine = self._engines.get()
         try:
             engine = engine or _engine()
-            found = engine(np.ascontiguousarray(_enlarged(pixels)[:, :, ::-1]))  # it expects BGR
+            lines = engine(np.ascontiguousarray(_enlarged(pixels)[:, :, ::-1]))  # it expects BGR
         finally:
             self._engines.put(engine)
-        if found.txts is None:
+        if lines.txts is None:
             return ""
         return "\n".join(
-            text for text, sure in zip(found.txts, found.scores, strict=True) if sure >= MIN_LINE_CONFIDENCE
+            text for text, confidence in zip(lines.txts, lines.scores, strict=True) if confidence >= MIN_LINE_CONFIDENCE
         )
 
 
@@ -84,7 +84,7 @@ def _engine() -> Any:
             "Global.use_cls": False,
             "Det.limit_type": "max",
             "Det.limit_side_len": LONG_SIDE_PX,
-            # With one thread a batch is no faster than its lines, and as wide as the widest: half the memory without.
+            # With one thread, batches are not faster, and are padded to the widest line: twice the memory.
             "Rec.rec_batch_num": 1,
             "Global.log_level": "critical",
         }

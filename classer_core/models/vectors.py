@@ -1,4 +1,4 @@
-"""Tables of row vectors (word embeddings), as float numbers or quantised: only the rows asked for become float32."""
+"""Tables of word vectors, as floats or quantised; only the rows that are read are converted to float32."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     import torch
 
-# Q4_0, the four-bit format of GGUF: so many weights share one scale; a byte holds weight j and weight j + half of them.
+# Q4_0, the four-bit format of GGUF: this many weights share a scale; a byte contains weights j and j + half of them.
 BLOCK_4BIT = 32
 
 
@@ -18,7 +18,7 @@ class Rows(Protocol):
     def __len__(self) -> int: ...
 
     def rows(self, numbers: torch.Tensor) -> torch.Tensor:
-        """(n,) int64 in, (n, dimensions) float32 out."""
+        """Return the rows (n, dimensions) float32 with these numbers (n,) int64."""
 
 
 class FloatRows:
@@ -31,12 +31,12 @@ class FloatRows:
         return len(self._table)
 
     def rows(self, numbers: torch.Tensor) -> torch.Tensor:
-        """See `Rows`."""
+        """Return these rows as float32."""
         return self._table[numbers].float()
 
 
 class Int8Rows:
-    """Rows of int8, one float scale for each row."""
+    """Rows of int8 codes (n, dimensions), with one float scale per row."""
 
     def __init__(self, codes: torch.Tensor, scales: torch.Tensor) -> None:
         self._codes, self._scales = codes, scales.reshape(-1, 1)
@@ -45,12 +45,12 @@ class Int8Rows:
         return len(self._codes)
 
     def rows(self, numbers: torch.Tensor) -> torch.Tensor:
-        """See `Rows`."""
+        """Return these rows as float32."""
         return self._codes[numbers].float() * self._scales[numbers].float()
 
 
 class Int4Rows:
-    """Rows in Q4_0: `codes` (n, dimensions / 2) uint8, `scales` (n, dimensions / 32) float16; 8 stands for 0."""
+    """Rows in Q4_0: codes (n, dimensions / 2) uint8, two weights plus 8 in each; scales (n, dimensions / 32)."""
 
     def __init__(self, codes: torch.Tensor, scales: torch.Tensor) -> None:
         self._codes, self._scales = codes, scales
@@ -59,7 +59,7 @@ class Int4Rows:
         return len(self._codes)
 
     def rows(self, numbers: torch.Tensor) -> torch.Tensor:
-        """See `Rows`."""
+        """Return these rows as float32."""
         import torch
 
         codes = self._codes[numbers].view(len(numbers), -1, BLOCK_4BIT // 2)
@@ -68,7 +68,7 @@ class Int4Rows:
 
 
 def rows_of(tensors: Mapping[str, torch.Tensor], name: str) -> Rows:
-    """The table of this name: `name` alone if float, with `name.scale` (int8) or `name.scales` (Q4_0) if quantised.
+    """Return the table `name`: int8 if there is a tensor `name.scale`, Q4_0 with `name.scales`, else floats.
 
     Raises:
         KeyError: there is no such table.

@@ -1,4 +1,4 @@
-"""Text of any length in, windows of token ids out: all of it is read, and memory stays bounded."""
+"""Tokenizer: split texts of any length into windows of token ids, in bounded memory."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ import numpy.typing as npt
 TokenIds = npt.NDArray[np.int32]
 
 MAX_TEXT_TOKENS = 1_000_000
-# Tokenizers keep offsets and strings of every token, some 150 bytes each: long texts go through in pieces.
+# Tokenizers keep about 150 bytes of offsets and strings per token, so that long texts are tokenized in pieces.
 PIECE_CHARS = 16_384
 PIECES_AT_ONCE = 64
-# Pieces are cut at white space, looked for in their last characters.
+# Pieces end at white space if there is any in this many last characters.
 CUT_SEARCH_CHARS = 256
 _WHITE_SPACE = re.compile(r"\s")
 
 
 class Tokenizer:
-    """A Hugging Face fast tokenizer, used for its ids alone.
+    """Splits texts into windows with a Hugging Face fast tokenizer.
 
     Args:
-        backend: the `tokenizers.Tokenizer` of a fast tokenizer.
-        window_tokens: tokens of one window, special tokens included.
-        prompt: text put before every window ("query: " for some models).
+        backend: a `tokenizers.Tokenizer`; its truncation and padding are switched off.
+        window_tokens: most tokens of a window, special tokens included.
+        prompt: text before every window, such as "query: ".
     """
 
     def __init__(self, backend: Any, window_tokens: int, prompt: str = "") -> None:
@@ -41,7 +41,7 @@ class Tokenizer:
         self._room = window_tokens - len(self._before) - len(self._after)
 
     def windows(self, texts: Sequence[str]) -> list[list[TokenIds] | None]:
-        """Each text's windows, special tokens included; None where a text has more than 1M tokens."""
+        """Return the windows of each text, special tokens included; None for more than `MAX_TEXT_TOKENS` tokens."""
         short = [index for index, text in enumerate(texts) if len(text) <= PIECE_CHARS]
         encoded = self._encode([texts[index] for index in short])
         windows: list[list[TokenIds] | None] = [None] * len(texts)
@@ -69,17 +69,21 @@ class Tokenizer:
         return [np.array(encoding.ids, dtype=np.int32) for encoding in encodings]
 
     def _split(self, ids: TokenIds) -> list[TokenIds]:
-        # Windows of equal size: a last window of three words would weigh little but cost a batch of its own.
+        # All windows of a text are of equal size: a short last window would cost a batch of its own.
         count = max(1, -(-len(ids) // self._room))
         return [np.concatenate([self._before, part, self._after]) for part in np.array_split(ids, count)]
 
 
 def cut(text: str) -> Iterator[str]:
-    """A long text in pieces of at most `PIECE_CHARS`, cut at white space wherever there is any."""
+    """Yield a text in pieces of at most `PIECE_CHARS` characters, cut at white space where possible.
+
+    >>> [len(piece) for piece in cut("word " * 4_000)]
+    [16379, 3621]
+    """
     start = 0
     while len(text) - start > PIECE_CHARS:
         end = start + PIECE_CHARS
-        # Without white space there (Chinese, base64) the piece is cut as it is.
+        # Text without white space (Chinese, base64) is cut anywhere.
         spaces = [match.start() for match in _WHITE_SPACE.finditer(text, end - CUT_SEARCH_CHARS, end)]
         end = spaces[-1] if spaces else end
         yield text[start:end]
@@ -88,7 +92,7 @@ def cut(text: str) -> Iterator[str]:
 
 
 def _special_tokens(backend: Any) -> tuple[list[int], list[int]]:
-    """The ids that the tokenizer puts before and after a text."""
+    """Return the ids of the special tokens before and after a text."""
     encoding = backend.encode("a")
     mask = list(encoding.special_tokens_mask)
     first, last = mask.index(0), len(mask) - 1 - mask[::-1].index(0)

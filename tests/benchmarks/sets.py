@@ -19,7 +19,7 @@ import numpy.typing as npt
 from classer_core import Classifier
 from classer_core.classifiers import MAX_LABEL_CHARS
 from classer_core.heads import Vectors
-from classer_core.models.embedding import EmbeddingModel
+from classer_core.models.sentence_embedding import EmbeddingModel
 from classer_core.training.evaluate import MAX_ROWS, OTHER_LANGUAGES, SEEN
 from classer_core.training.tasks import Recipe, pool_rows
 

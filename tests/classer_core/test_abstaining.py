@@ -52,7 +52,7 @@ def test_failures_pass_and_answers_keep_their_order() -> None:
         ((float("nan"), None), "min_confidence", "got nan"),
         ((0.5, " "), "fallback_label", "1-100 characters, got ' '"),
         ((0.5, "x" * 101), "fallback_label", "1-100 characters"),
-        ((None, "other"), "fallback_label", "'other' is never used without a min_confidence"),
+        ((None, "other"), "fallback_label", "'other' has no effect without min_confidence"),
     ],
 )
 def test_a_wrong_rule_names_its_field(given: tuple[Any, Any], field: str, message: str) -> None:

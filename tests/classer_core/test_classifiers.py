@@ -34,7 +34,7 @@ def test_labels_that_are_allowed(labels: list[str]) -> None:
 
 
 def test_duplicate_labels_are_called_so() -> None:
-    with pytest.raises(RecordError, match="Labels must be unique: 'a' is there twice") as caught:
+    with pytest.raises(RecordError, match="Labels must be unique: 'a' is given twice") as caught:
         Classifier.of(["a", "b", "a"])
     assert (caught.value.code, caught.value.field) == (FailureCode.LABELS_INVALID, "labels")
 
@@ -55,7 +55,7 @@ def test_wrong_examples(examples: object) -> None:
 
 @pytest.mark.parametrize("threshold", [-0.1, 1.1, float("nan"), True, "0.5"])
 def test_wrong_thresholds(threshold: object) -> None:
-    with pytest.raises(RecordError, match="threshold is a number from 0 to 1"):
+    with pytest.raises(RecordError, match="threshold must be a number from 0 to 1"):
         Classifier.of(["a"], threshold=threshold)  # type: ignore[arg-type]
 
 

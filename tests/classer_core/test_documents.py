@@ -186,7 +186,7 @@ def test_a_crashing_parser_fails_its_document_alone() -> None:
 
 def test_a_process_that_has_grown_is_replaced() -> None:
     """Half of its memory is for the next document."""
-    for memory_bytes, stays in ((2 << 30, True), (400 << 20, False)):
+    for memory_bytes, stays in ((2 << 30, True), (340 << 20, False)):
         sandbox = Sandbox(1, memory_bytes=memory_bytes)
         for _ in range(2):
             assert texts(expand(sandbox, make.pdf("well"))) == ["well"]

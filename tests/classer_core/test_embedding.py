@@ -12,7 +12,7 @@ import yaml
 
 from classer_core import Classifier, Engine, Failure, FailureCode, ModelLoadError, Record, Result, load_model
 from classer_core.models import embedded
-from classer_core.models.embedding import EmbeddingModel
+from classer_core.models.sentence_embedding import EmbeddingModel
 from classer_core.models.windows import MAX_TEXT_TOKENS, PIECE_CHARS, cut
 
 DATA = Path(__file__).parents[1] / "data"

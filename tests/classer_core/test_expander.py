@@ -9,7 +9,7 @@ from io import BytesIO
 import pytest
 
 from classer_core import Classifier, FailureCode, Record, RecordError
-from classer_core.contents import Attachment, Content, Look, Page
+from classer_core.contents import Attachment, Content, Page, PixelNeeds
 from classer_core.documents.expander import Expander
 from classer_core.documents.office import Office
 from classer_core.documents.sandbox import Sandbox
@@ -53,7 +53,7 @@ def pages(content: Content | RecordError) -> list[Page]:
 def test_text_pictures_and_pages_stand_in_one_content(sandbox: Sandbox) -> None:
     picture = make.png(make.letter("hello"))
     given = record(image(picture, 1), image(picture, 2), file(make.pdf("page one", "page two")), text="a note")
-    [content] = Expander(Look("thin", 300), sandbox=sandbox, office=NoOffice()).expand([given])
+    [content] = Expander(PixelNeeds("thin", 300), sandbox=sandbox, office=NoOffice()).expand([given])
     found = pages(content)
     assert [page.place for page in found] == ["text", "image 1", "image 2", "page 1", "page 2"]
     assert [page.pixels is not None for page in found] == [False, True, True, True, True]
@@ -62,7 +62,7 @@ def test_text_pictures_and_pages_stand_in_one_content(sandbox: Sandbox) -> None:
 
 def test_one_bad_attachment_fails_its_record_alone(sandbox: Sandbox) -> None:
     picture = make.png(make.letter("hello"))
-    bad, good = Expander(Look("thin", 300), sandbox=sandbox, office=NoOffice()).expand(
+    bad, good = Expander(PixelNeeds("thin", 300), sandbox=sandbox, office=NoOffice()).expand(
         [record(image(picture), image(b"no picture", 2)), record(image(picture))]
     )
     assert isinstance(bad, RecordError)
@@ -72,7 +72,7 @@ def test_one_bad_attachment_fails_its_record_alone(sandbox: Sandbox) -> None:
 
 
 def test_without_libreoffice_docx_pages_are_drawn_from_html(sandbox: Sandbox) -> None:
-    [content] = Expander(Look("all", 300), sandbox=sandbox, office=NoOffice()).expand(
+    [content] = Expander(PixelNeeds("all", 300), sandbox=sandbox, office=NoOffice()).expand(
         [record(file(make.docx("words")))]
     )
     assert [page.pixels is not None for page in pages(content)] == [True]
@@ -83,7 +83,7 @@ def test_docx_pages_are_as_libreoffice_prints_them(sandbox: Sandbox) -> None:
     """A document that it can't open is read without it, and costs its neighbours nothing."""
     breaks = '<w:p><w:r><w:br w:type="page"/><w:t>second</w:t></w:r></w:p>'
     documents = [make.docx("first", body=breaks), _with_garbled_part(make.docx("still readable")), make.docx("third")]
-    contents = Expander(Look("all", 800), sandbox=sandbox).expand([record(file(data)) for data in documents])
+    contents = Expander(PixelNeeds("all", 800), sandbox=sandbox).expand([record(file(data)) for data in documents])
     assert [[" ".join(page.text.split()) for page in pages(content)] for content in contents] == [
         ["first", "second"],
         ["still readable"],

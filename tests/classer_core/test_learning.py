@@ -9,7 +9,7 @@ import pytest
 from classer_core import Classifier, Engine, Failure, FailureCode, Record, Result, load_model
 from classer_core.learned import Learned
 from classer_core.learning import LearningError, learn
-from classer_core.models.embedding import EmbeddingModel
+from classer_core.models.sentence_embedding import EmbeddingModel
 
 PEOPLE = ["Anna", "Omar", "Li", "Greta", "Paul", "Noor", "Ivan", "Zoe", "Kofi", "Mia"]
 SENTENCES = {
@@ -98,7 +98,7 @@ def test_another_models_lesson_is_refused(model: EmbeddingModel) -> None:
         (Classifier.of(["a", "b"], mode="multi"), 60, [], "mode multi"),
         (Classifier.of(["a"]), 60, [], "a single label"),
         (CLASSIFIER, 10, [], "there are 10 texts.*at least 50"),
-        (CLASSIFIER, 60, [("x", "music")], "'x' has label 'music'"),
+        (CLASSIFIER, 60, [("x", "music")], "'x' has the label 'music'"),
     ],
 )
 def test_what_cannot_be_learned(

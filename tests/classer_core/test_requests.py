@@ -71,5 +71,5 @@ def test_wrong_ids(id_: object) -> None:
 
 
 def test_wrong_defaults_are_an_error_at_once() -> None:
-    with pytest.raises(RecordError, match="priority is standard or fast, got 'urgent'"):
+    with pytest.raises(RecordError, match="priority must be standard or fast, got 'urgent'"):
         RequestParser({"labels": ["a"], "priority": "urgent"})

@@ -58,9 +58,9 @@ def test_what_is_not_there_is_answered_with_what_is(store: ClassifierStore) -> N
 )
 def test_names_are_no_paths(tmp_path: Path, name: str) -> None:
     store = ClassifierStore(str(tmp_path))
-    with pytest.raises(RecordError, match="a saved classifier is `name` or `name@vN`"):
+    with pytest.raises(RecordError, match="a saved classifier must be `name` or `name@vN`"):
         store.save(name, FIRST)
-    with pytest.raises(RecordError, match="a saved classifier is `name` or `name@vN`"):
+    with pytest.raises(RecordError, match="a saved classifier must be `name` or `name@vN`"):
         store.list().load(name)
     assert list(tmp_path.iterdir()) == []
 

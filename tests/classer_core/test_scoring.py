@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from classer_core import Classifier
-from classer_core.scoring import above_threshold, among, choose
+from classer_core.scoring import above_threshold, choose, exclusive
 
 LABELS = ["a", "b", "c"]
 
@@ -11,8 +11,8 @@ def test_single_takes_the_best_and_confidences_sum_to_one() -> None:
     values = np.array([2, 8, 4], np.float32)
     label, confidence = choose(values, Classifier.of(LABELS))
     assert label == "b"
-    assert confidence == round(float(among(values)[1]), 4)
-    assert among(values).sum() == pytest.approx(1)
+    assert confidence == round(float(exclusive(values)[1]), 4)
+    assert exclusive(values).sum() == pytest.approx(1)
 
 
 def test_one_label_is_detection() -> None:

@@ -1,4 +1,4 @@
-"""The embedded eyes: text by OCR, things by an ImageNet classifier, both from packages, without a download."""
+"""EmbeddedVisualModel: reads pictures by OCR and scores them by an ImageNet classifier, without a download."""
 
 from __future__ import annotations
 
@@ -9,76 +9,78 @@ import numpy as np
 import numpy.typing as npt
 
 from classer_core.classifiers import Classifier
-from classer_core.contents import Look, Pixels
-from classer_core.models.embedding import EmbeddingModel
+from classer_core.contents import PixelNeeds, Pixels
 from classer_core.models.ocr import LONG_SIDE_PX, OcrReader
 from classer_core.models.photos import PhotoClassifier, class_definitions, class_names
+from classer_core.models.sentence_embedding import EmbeddingModel
 from classer_core.models.visual import Values
 
-# With this much text in it a picture is half text: a shop sign is, an invoice is nearly all.
+# With this much text, text and picture weigh alike, as on a shop sign; an invoice has far more.
 HALF_TEXT_CHARS = 60
-# Less than this and the photo classifier is not asked.
+# With a lower weight than this, pictures are not scored.
 MIN_SHARE = 0.05
-# Likeness to logits: fitted so that confidence matches accuracy on photos; at this likeness a label is there or not.
+# Factor from similarity to logits, fitted so that confidence matches accuracy on photos; similarity at which a label is
+# right with probability 0.5.
 PHOTO_SHARPNESS = 20.0
-NEUTRAL_LIKENESS = 0.5
-# How much a class's definition counts beside its names: definitions help with kinds of things (clothing 31 -> 40%), and
-# blur single ones (ImageNet's own names 92 -> 90%).
+NEUTRAL_SIMILARITY = 0.5
+# Weight of a class's definition beside its names: definitions help with labels for groups of classes (accuracy on
+# clothing 31 -> 40%) and cost a little with labels for single classes (ImageNet's own names 92 -> 90%).
 DEFINITION_SHARE = 0.4
 
 
-class EmbeddedSight:
-    """Reads what is written and names what is shown.
+class EmbeddedVisualModel:
+    """Reads the text in pictures, and scores pictures by the similarity of labels and ImageNet classes.
 
-    Things are matched by the convex combination of semantic embeddings: a label's score is the mean likeness of the
-    ImageNet classes to it, weighted by how probable each class is. Source: Norouzi et al., arXiv 1312.5650.
+    A label's score is the mean similarity of the ImageNet classes to it, weighted by the probability of each class.
 
     Args:
-        text_model: embeds the classes' names and the labels.
-        threads: CPU threads it may use.
+        text_model: embeds labels and the names of classes.
+        threads: CPU threads it may use (default: one per core).
+
+    Source: convex combination of semantic embeddings, Norouzi et al., arXiv 1312.5650.
     """
 
     def __init__(self, text_model: EmbeddingModel, threads: int | None = None) -> None:
         self._text_model = text_model
         self._reader = OcrReader(threads)
         self._photos = PhotoClassifier()
-        self._likeness = lru_cache(maxsize=64)(self._compare)
+        self._similarities = lru_cache(maxsize=64)(self._compare)
         self._class_vectors = lru_cache(maxsize=1)(self._embed_classes)
 
     @property
     def id(self) -> str:
-        """The engines' names and versions."""
+        """Return the names and versions of the OCR and the photo classifier."""
         return f"{self._reader.id}+{self._photos.id}"
 
     @property
-    def look(self) -> Look:
-        """Pages without a text layer; they are read by OCR."""
-        return Look("thin", LONG_SIDE_PX)
+    def pixel_needs(self) -> PixelNeeds:
+        """Return that pages without a text layer are needed, to read them by OCR."""
+        return PixelNeeds("thin", LONG_SIDE_PX)
 
     @property
     def tokens_a_picture(self) -> int:
-        """Places of the last feature map."""
+        """Return the number of positions of the last feature map."""
         return self._photos.tokens_a_picture
 
     def read(self, pictures: Sequence[Pixels]) -> list[str]:
-        """What is written on each picture."""
+        """Return the text in each picture."""
         return self._reader.read(pictures)
 
     def score(self, pictures: Sequence[Pixels], classifiers: Sequence[Classifier]) -> list[Values]:
-        """See `VisualModel.score`."""
+        """Return the logits (n_labels,) of each picture for the classifier at the same position."""
         probabilities = self._photos.classify(pictures)
         return [
-            np.asarray(PHOTO_SHARPNESS * (row @ self._likeness(classifier) - NEUTRAL_LIKENESS), dtype=np.float32)
+            np.asarray(PHOTO_SHARPNESS * (row @ self._similarities(classifier) - NEUTRAL_SIMILARITY), dtype=np.float32)
             for row, classifier in zip(probabilities, classifiers, strict=True)
         ]
 
     def share(self, text_chars: int) -> float:
-        """The more is written, the less counts what is shown."""
+        """Return the weight of pictures beside this many characters of text, 0-1: the more text, the lower."""
         share = HALF_TEXT_CHARS / (HALF_TEXT_CHARS + text_chars)
         return share if share >= MIN_SHARE else 0.0
 
     def _compare(self, classifier: Classifier) -> Values:
-        """(1000, n_labels): how like each class is to each label, by its nearest synonym and by its definition."""
+        """Return the similarity (1000, n_labels) of classes and labels, by the nearest name and by the definition."""
         labels = self._text_model.label_vectors(classifier)
         names, owners, definitions = self._class_vectors()
         nearest = np.full((len(definitions), len(labels)), -1.0, dtype=np.float32)

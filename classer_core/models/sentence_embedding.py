@@ -1,4 +1,4 @@
-"""Sentence-embedding models: a label scores by the likeness of its vector and the text's."""
+"""EmbeddingModel: sentence-embedding models, which score a label by the cosine of its vector and the text's."""
 
 from __future__ import annotations
 
@@ -15,17 +15,22 @@ from classer_core.models import Scores
 from classer_core.models.encoders import LoadedEncoder, load_encoder
 from classer_core.models.windows import MAX_TEXT_TOKENS, TokenIds, Tokenizer
 
-# Windows in memory at once; a batch job's chunk of short texts fits whole, a book goes through in several parts.
+# Windows encoded at once. A chunk of short texts has fewer; a book is encoded in several parts.
 WINDOWS_AT_ONCE = 8_192
 
 
 class EmbeddingModel:
-    """Any sentence-transformers model, run on unpadded windows of the whole text."""
+    """A sentence-transformers model that reads whole texts, window by window.
+
+    Args:
+        loaded: the encoder and its tokenizer.
+        name: the job's `model`.
+    """
 
     def __init__(self, loaded: LoadedEncoder, name: str) -> None:
         self._encoder = loaded.encoder
         prompts, window_tokens = loaded.prompts, loaded.window_tokens
-        # Models trained on questions and passages: the label asks, the text answers.
+        # For models trained on queries and passages, labels are the queries and texts the passages.
         self._label_tokenizer = Tokenizer(loaded.tokenizer, window_tokens, prompts.get("query", ""))
         passage = prompts.get("document", prompts.get("passage", ""))
         self._text_tokenizer = Tokenizer(loaded.tokenizer, window_tokens, passage)
@@ -36,7 +41,11 @@ class EmbeddingModel:
 
     @classmethod
     def load(cls, name: str, threads: int | None = None) -> EmbeddingModel:
-        """Load `embedded`, a Hugging Face id or a local folder on its best device.
+        """Load a model on the best device of this machine.
+
+        Args:
+            name: `embedded`, a Hugging Face id, or a local folder.
+            threads: CPU threads it may use (default: all cores).
 
         Raises:
             ModelLoadError: it can't be loaded; the message says why and what to do.
@@ -46,28 +55,28 @@ class EmbeddingModel:
 
     @property
     def id(self) -> str:
-        """`name@<digest of the weights>-<number format>`."""
+        """Return `name@<digest of the weights>-<number format>`."""
         return self._id
 
     @property
     def weights_id(self) -> str:
-        """The id without the number format: vectors in other formats are alike."""
+        """Return the id without the number format; tuned classifiers are valid for all number formats."""
         return self._id.rpartition("-")[0]
 
     def score(self, texts: Sequence[Sequence[str]], classifiers: Sequence[Classifier]) -> list[Scores | RecordError]:
-        """Logits of each text for its classifier's labels; see `Model.score`."""
+        """Return the scores of each text for its classifier's labels, as `Model.score` does."""
         windows = self._text_tokenizer.windows([part for parts in texts for part in parts])
         sums = self._sum_windows([part_windows or [] for part_windows in windows])
         scores: list[Scores | RecordError] = []
         start = 0
         for parts, classifier in zip(texts, classifiers, strict=True):
-            mine, end = windows[start : start + len(parts)], start + len(parts)
-            tokens = sum(len(window) for part in mine for window in part or [])
-            if any(part is None for part in mine) or tokens > MAX_TEXT_TOKENS:
+            text_windows, end = windows[start : start + len(parts)], start + len(parts)
+            tokens = sum(len(window) for part in text_windows for window in part or [])
+            if any(part is None for part in text_windows) or tokens > MAX_TEXT_TOKENS:
                 message = f"the text has more than {MAX_TEXT_TOKENS:,} tokens: split it into several records"
                 scores.append(RecordError(FailureCode.TEXT_TOO_LONG, message, "text"))
             elif classifier.learned and classifier.learned.model != self.weights_id:
-                message = f"{classifier.name} was tuned for model {classifier.learned.model}, this is {self.weights_id}"
+                message = f"{classifier.name} was tuned for model {classifier.learned.model}, not {self.weights_id}"
                 scores.append(RecordError(FailureCode.CLASSIFIER_INVALID, f"{message}: tune it again", "classifier"))
             else:
                 scores.append(score_parts(self.head(classifier), sums[start:end], tokens))
@@ -75,7 +84,7 @@ class EmbeddingModel:
         return scores
 
     def embed(self, texts: Sequence[str]) -> Vectors:
-        """Texts in, unit vectors (n_texts, n_dimensions) float32 out; texts of any length up to 1M tokens."""
+        """Return unit vectors (n_texts, n_dimensions) float32 of whole texts of up to `MAX_TEXT_TOKENS` tokens."""
         return self._embed([windows or [] for windows in self._text_tokenizer.windows(texts)])
 
     def examples(self, classifier: Classifier) -> Labelled:
@@ -86,11 +95,11 @@ class EmbeddingModel:
         return self._embed([windows or [] for windows in self._label_tokenizer.windows(texts)])
 
     def _embed(self, windows: Sequence[Sequence[TokenIds]]) -> Vectors:
-        """Windows of each text in, one unit vector a text out."""
+        """Return a unit vector per text (n_texts, n_dimensions), given the windows of each text."""
         return unit(self._sum_windows(windows))
 
     def _sum_windows(self, windows: Sequence[Sequence[TokenIds]]) -> Vectors:
-        """Windows of each text in, the sum of their vectors out, each weighted by its tokens."""
+        """Return the sum of window vectors per text (n_texts, n_dimensions), each weighted by its number of tokens."""
         owners = np.repeat(np.arange(len(windows)), [len(text_windows) for text_windows in windows])
         flat = [window for text_windows in windows for window in text_windows]
         total: Vectors | None = None
