@@ -73,6 +73,13 @@ class Chunk:
     def __len__(self) -> int:
         return len(self.records)
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what travels between workers; rows alone, where pickling a slice would take its whole batch along."""
+        return self.__dict__ | {"rows": to_ipc(self.rows)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state | {"rows": from_ipc(state["rows"])})
+
     def original(self, row: int) -> dict[str, Any]:
         """A record's text and passed columns, for its failure."""
         record = self.records[row]
@@ -98,6 +105,20 @@ class Chunk:
         rows = self.rows.take(pa.array(good, pa.int32()))
         records = [self.records[row] for row in good]
         return replace(self, records=records, rows=rows, failures=self.failures + failures)
+
+
+def to_ipc(rows: pa.RecordBatch) -> bytes:
+    """Return rows in Arrow's streaming format."""
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, rows.schema) as stream:
+        stream.write_batch(rows)
+    return sink.getvalue().to_pybytes()
+
+
+def from_ipc(stream: bytes) -> pa.RecordBatch:
+    """Return the rows that `to_ipc` wrote."""
+    with pa.ipc.open_stream(stream) as reader:
+        return reader.read_next_batch()
 
 
 @dataclass

@@ -1,11 +1,12 @@
 """The whole program on one screen.
 
-ReadRecords -> FetchContents -> (JoinAnswers) -> ClassifyRecords -> WriteResults -> WriteFailures -> PublishRows
-  or ReadStream                                                                                   if JudgeRun allows it
+ReadRecords -> Spread -> FetchContents -> (JoinAnswers) -> ClassifyRecords -> WriteResults -> WriteFailures ->
+  or ReadStream                                                                   PublishRows, if JudgeRun allows it
 
-JoinAnswers is there with `dedup: global` (answers of AnswerDistinct) and with `only: stale` (those of the last output).
-The readers of a stream fetch for themselves, each slow record at its own pace. Rows that an output refuses join the
-failures. `max_rows` and `max_tokens` leave records before ClassifyRecords.
+Spread does nothing on a local runner. JoinAnswers is there with `dedup: global` (answers of
+AnswerDistinct) and with `only: stale` (those of the last output). The readers of a stream fetch for themselves, each
+slow record at its own pace. Rows that an output refuses join the failures. `max_rows` and `max_tokens` leave records
+before ClassifyRecords.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from pipelines.known import JoinAnswers
 from pipelines.queues.settings import queue_settings
 from pipelines.read import ReadRecords
 from pipelines.readers import Columns
+from pipelines.spread import SpreadChunks
 from pipelines.streaming.source import ReadStream, Stream
 from pipelines.verdict import JudgeRun
 from pipelines.write import PublishRows, WriteFailures, WriteResults, watermark_column
@@ -111,11 +113,12 @@ class FetchedRecords(beam.PTransform[Any, Any]):
         self._folder = folder
 
     def expand(self, pbegin: Any) -> Any:
-        """Reads, then fetches."""
+        """Read, redistribute the chunks if there are machines to share them, and fetch."""
         rules, own_files = self._job.fetch_rules(self._folder), self._job.own_files
         return (
             pbegin
             | "ReadRecords" >> ReadRecords(self._job, self._columns, self._folder)
+            | "Spread" >> SpreadChunks()
             | "FetchContents" >> beam.ParDo(FetchContents(rules, own_files))
         )
 

@@ -21,6 +21,7 @@ from pipelines.job import Job
 from pipelines.job.sections import BigQuerySource
 from pipelines.readers import Columns, Part, Reader, file_failure, reader_for
 from pipelines.readers.typing import unified
+from pipelines.spread import SpreadParts
 from pipelines.storage import display_name, find_files, is_compressed, open_file
 from pipelines.streaming.parsing import stream_columns
 
@@ -139,13 +140,13 @@ class ReadRecords(beam.PTransform[Any, Any]):
             return (
                 files
                 | "Together" >> beam.BatchElements(DOCUMENTS_TOGETHER, DOCUMENTS_TOGETHER)
-                | "Spread" >> beam.Reshuffle()
+                | "Spread" >> SpreadParts()
                 | "Records" >> beam.ParDo(ListDocuments(self._job, self._folder))
             )
         return (
             files
             | "Split" >> beam.ParDo(SplitFile(self._job))
-            | "Spread" >> beam.Reshuffle()
+            | "Spread" >> SpreadParts()
             | "Read" >> beam.ParDo(ReadPart(self._job, self._columns, self._folder))
         )
 

@@ -135,7 +135,7 @@ def attention(asked: torch.Tensor, lengths: Sequence[int], heads: int) -> torch.
     size = asked.shape[1] // 3 // heads
     even = min(lengths) == longest
     if not even:
-        asked = torch.nn.utils.rnn.pad_sequence(torch.split(asked, list(lengths)), batch_first=True)
+        asked = torch.nn.utils.rnn.pad_sequence(list(torch.split(asked, list(lengths))), batch_first=True)
     asked = asked.view(texts, longest, 3, heads, size).permute(2, 0, 3, 1, 4)
     (query, query_scale), (key, key_scale) = _levels(asked[0], -1), _levels(asked[1], -1)
     value, value_scale = _levels(asked[2], -2)

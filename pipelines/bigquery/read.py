@@ -26,6 +26,7 @@ from pipelines.job import Job
 from pipelines.job.sections import BigQueryOutput, BigQuerySource
 from pipelines.readers import Columns, Scope
 from pipelines.readers.arrow import chunk_of
+from pipelines.spread import SpreadParts
 
 MAX_STREAMS = 100
 
@@ -98,7 +99,7 @@ class ReadTable(beam.PTransform[Any, Any]):
             pbegin
             | "Once" >> beam.Create([None], reshuffle=False)
             | "OpenSession" >> beam.ParDo(OpenSession(self._job.source, self._columns))
-            | "Spread" >> beam.Reshuffle()
+            | "Spread" >> SpreadParts()
             | "Read" >> beam.ParDo(ReadStream(self._job, self._columns))
         )
 

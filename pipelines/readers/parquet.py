@@ -17,8 +17,9 @@ from pipelines.readers import Columns, Part, file_failure
 from pipelines.readers.arrow import check_width, chunk_of
 from pipelines.storage import open_file
 
-ROW_GROUPS_PER_PART = 8
 SMALL_BYTES = 4 << 20
+# Row groups of fewer bytes (compressed) than these share a part: each part opens the file anew.
+PART_BYTES = 16 << 20
 # What one read may decode to. The file's own sizes don't tell: a value that is stored once may stand in every row.
 DECODED_BYTES = 64 << 20
 # Of numbers and times, which take less in the file where they repeat.
@@ -29,7 +30,7 @@ REPEATING = {"PLAIN_DICTIONARY", "RLE_DICTIONARY", "DELTA_BYTE_ARRAY"}
 
 
 class ParquetReader:
-    """Reads Parquet, a few row groups a part."""
+    """Reads Parquet, a row group a part, or several small ones."""
 
     def schema(self, file: BinaryIO) -> pa.Schema:
         """The file's own schema."""
@@ -39,13 +40,21 @@ class ParquetReader:
             return schema
 
     def parts(self, path: str, size_bytes: int) -> list[Part]:
-        """Runs of row groups; a small file is not opened for it."""
+        """Return runs of row groups. A small file is not opened for it.
+
+        A row group is not divided: its rows can only be read from its start. What comes of it is redistributed.
+        """
         if size_bytes <= SMALL_BYTES:
             return [Part()]
         with open_file(path) as file, decoding(file):
-            groups = pq.ParquetFile(file).num_row_groups
-        starts = range(0, max(groups, 1), ROW_GROUPS_PER_PART)
-        return [Part(start, min(start + ROW_GROUPS_PER_PART, groups)) for start in starts]
+            sizes = _compressed_bytes(pq.ParquetFile(file).metadata)
+        starts, part_bytes = [0], 0
+        for group, size in enumerate(sizes):
+            if part_bytes and part_bytes + size > PART_BYTES:
+                starts.append(group)
+                part_bytes = 0
+            part_bytes += size
+        return [Part(start, end) for start, end in zip(starts, [*starts[1:], len(sizes)], strict=True)]
 
     def read(self, file: BinaryIO, part: Part, columns: Columns, name: str) -> Iterator[SourceChunk]:
         """Rows of the part's row groups; positions are row numbers, from 1."""
@@ -67,6 +76,12 @@ class ParquetReader:
                         row += len(batch)
         except DamagedFileError as error:
             yield SourceChunk([], {}, empty[0], [file_failure(name, error, f" after row {row}" if row else "")])
+
+
+def _compressed_bytes(metadata: pq.FileMetaData) -> list[int]:
+    """Return the bytes of each row group in the file."""
+    groups = (metadata.row_group(number) for number in range(metadata.num_row_groups))
+    return [sum(group.column(n).total_compressed_size for n in range(group.num_columns)) for group in groups]
 
 
 def _rows_at_once(file: BinaryIO, metadata: pq.FileMetaData, group: int, columns: Collection[str]) -> int:

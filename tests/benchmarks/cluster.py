@@ -1,4 +1,7 @@
-"""Scaling on a real Flink, and what it costs beside the local runner: `python -m tests.benchmarks.cluster`.
+"""Scaling on a real Flink, and what it costs beside the local runner: `python -m tests.benchmarks.cluster [files|one]`.
+
+`files` reads several files with the embedded model, whose rate the machine's cores limit; `one` reads one compressed
+file and one CSV file with a model that waits two seconds a chunk, so that only the distribution of work counts.
 
 Starting a job (Java, workers, the model) takes the same whatever it holds, so rates are those of the records that a
 large job has more than a small one: (large - small) / (seconds of large - seconds of small).
@@ -6,7 +9,9 @@ large job has more than a small one: (large - small) / (seconds of large - secon
 
 from __future__ import annotations
 
+import gzip
 import json
+import sys
 import tempfile
 import time
 from collections.abc import Sequence
@@ -15,19 +20,58 @@ from pathlib import Path
 
 from classer_core.engine import load_engine
 from classer_core.hardware import available_cores
+from pipelines.chunks import CHUNK_ROWS
 from pipelines.job import parse_job
 from runners.flink.cluster import Cluster
 from runners.flink.jars import built_job_server_jar
 from runners.local import run_job
+from tests.runners import slow
 
 SMALL, LARGE = 2_000, 12_000
+CHUNKS = (4, 24)
 FILES = 8
 LABELS = ["billing", "technical", "sales"]
 TEXT = "I was charged twice for the same month, and the page that should show my invoices says that nothing is there. "
 
 
-def main() -> None:
-    """Prints the table of tests/benchmarks/README.md."""
+def one_file() -> None:
+    """Print how much faster two TaskManagers are on one file that only one worker can read."""
+    jar = f"--flink_job_server_jar={built_job_server_jar()}"
+    print("| one file, a model of constant cost | one slot, records/s | two slots | |\n|---|---|---|---|")
+    with tempfile.TemporaryDirectory() as name, Cluster(task_managers=2, slots=1) as cluster:
+        folder = Path(name)
+        for format_, suffix, write in (("ndjson", "ndjson.gz", _write_compressed), ("csv", "csv", _write_csv)):
+            rates = []
+            for slots in (1, 2):
+                seconds = []
+                for chunks in CHUNKS:
+                    path = folder / f"{chunks}.{suffix}"
+                    write(path, chunks * CHUNK_ROWS)
+                    output = f"out-{format_}-{slots}-{chunks}"
+                    source = {"format": format_, "path": path.name}
+                    document = {"source": source, "labels": LABELS, "output": {"path": output}, "cache": "none"}
+                    job = parse_job(document, folder / "job.yaml")
+                    args = [f"--flink_master={cluster.address}", jar, f"--parallelism={slots}"]
+                    start = time.perf_counter()
+                    run_job(job, folder, "flink", args, load=slow.load)
+                    seconds.append(time.perf_counter() - start)
+                rates.append((CHUNKS[1] - CHUNKS[0]) * CHUNK_ROWS / (seconds[1] - seconds[0]))
+            print(f"| {format_} | {rates[0]:,.0f} | {rates[1]:,.0f} | {rates[1] / rates[0]:.2f}x |")
+
+
+def _write_compressed(path: Path, count: int) -> None:
+    lines = (json.dumps({"id": number, "text": f"{number}: {TEXT}"}) + "\n" for number in range(count))
+    path.write_bytes(gzip.compress("".join(lines).encode()))
+
+
+def _write_csv(path: Path, count: int) -> None:
+    """Write rows with quoted newlines, which only a reader from the file's start can tell from ends of rows."""
+    rows = (f'{number},"{number}:\n{TEXT}"\n' for number in range(count))
+    path.write_text("id,text\n" + "".join(rows))
+
+
+def several_files() -> None:
+    """Print rates of the embedded model on several files."""
     jar = f"--flink_job_server_jar={built_job_server_jar()}"
     threads = available_cores()
     with tempfile.TemporaryDirectory() as name, Cluster(task_managers=2, slots=1) as cluster:
@@ -69,4 +113,6 @@ def _write(folder: Path, count: int) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    parts = {"files": several_files, "one": one_file}
+    for part in sys.argv[1:] or parts:
+        parts[part]()

@@ -31,6 +31,7 @@ from classer_core.storage import (
 from pipelines.gold import read_gold
 from pipelines.job import Job, parse_job
 from pipelines.readers import ndjson as ndjson_reader
+from pipelines.readers import parquet as parquet_reader
 from pipelines.sample import sample_records
 from pipelines.writers.lease import RUNNING, Holder, held
 from runners.local import run_job
@@ -147,8 +148,9 @@ def test_an_output_without_rows_is_there(base: str) -> None:
     assert {row["label"] for row in rows_of(f"{base}/out")} == {"billing"}
 
 
-def test_large_parquet_files_are_read_in_parts(base: str) -> None:
+def test_large_parquet_files_are_read_in_parts(base: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """More row groups than one part has, more bytes than one request gets."""
+    monkeypatch.setattr(parquet_reader, "PART_BYTES", 2 << 20)
     rows = [{"id": str(n), "text": f"billing {n}", "more": f"{n:040d}" * 20} for n in range(20_000)]
     put(f"{base}/a.parquet", table(rows, row_group_size=1_000, compression="none", use_dictionary=False))
     [found] = list_prefix(f"{base}/a.parquet")

@@ -13,6 +13,7 @@ import pytest
 
 from pipelines.chunks import CHUNK_BYTES, SourceChunk
 from pipelines.readers import Columns, Part, Reader
+from pipelines.readers import parquet as parquet_reader
 from pipelines.readers.csv import CsvReader
 from pipelines.readers.ndjson import NdjsonReader
 from pipelines.readers.parquet import SMALL_BYTES, ParquetReader
@@ -152,17 +153,29 @@ def parquet() -> bytes:
     return sink.getvalue()
 
 
-def test_parquet_parts_cover_every_row_once(parquet: bytes, tmp_path: Path) -> None:
+def test_parquet_parts_cover_every_row_once(parquet: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    group = pq.ParquetFile(io.BytesIO(parquet)).metadata.row_group(0)
+    group_bytes = sum(group.column(n).total_compressed_size for n in range(2))
+    monkeypatch.setattr(parquet_reader, "PART_BYTES", 3 * group_bytes + group_bytes // 2)
     reader = ParquetReader()
     columns = Columns({"text": "text"}, reader.schema(io.BytesIO(parquet)))
     (tmp_path / "f").write_bytes(parquet)
     assert len(reader.parts(str(tmp_path / "none"), len(parquet))) == 1  # a small file is not opened
     parts = reader.parts(str(tmp_path / "f"), SMALL_BYTES + 1)
-    assert len(parts) == 2
+    assert parts == [Part(0, 3), Part(3, 6), Part(6, 9), Part(9, 10)]
     chunks = [chunk for part in parts for chunk in read(reader, parquet, columns, part)]
     assert texts(chunks) == [f"text {n}" for n in range(100)]
     assert [position for chunk in chunks for position in chunk.positions] == [f"f#{n + 1}" for n in range(100)]
     assert chunks[0].rows.schema.field("day").type == pa.date32()
+
+
+def test_large_parquet_row_groups_are_parts_of_their_own(
+    parquet: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parquet_reader, "PART_BYTES", 1)
+    (tmp_path / "f").write_bytes(parquet)
+    parts = ParquetReader().parts(str(tmp_path / "f"), SMALL_BYTES + 1)
+    assert parts == [Part(group, group + 1) for group in range(10)]
 
 
 @pytest.mark.parametrize("name", ["text", "ticket.body"])

@@ -1,5 +1,6 @@
 """Models for jobs that are disturbed half-way."""
 
+import os
 import resource
 import time
 from collections.abc import Sequence
@@ -19,6 +20,13 @@ class SlowModel(FakeModel):
     def score(self, texts: Sequence[Sequence[str]], classifiers: Sequence[Classifier]) -> list[Scores | RecordError]:
         time.sleep(CHUNK_SECONDS)
         return super().score(texts, classifiers)
+
+
+class NamedModel(SlowModel):
+    """Tells by its id which process it answers in."""
+
+    def __init__(self) -> None:
+        self.id = f"fake-{os.getpid()}"
 
 
 class GreedyModel(SlowModel):
@@ -43,6 +51,10 @@ class GreedyModel(SlowModel):
 
 def load() -> Engine:
     return Engine(SlowModel())
+
+
+def load_named() -> Engine:
+    return Engine(NamedModel())
 
 
 def load_greedy(folder: str) -> Engine:

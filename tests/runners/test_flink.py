@@ -1,5 +1,7 @@
 """Jobs on a real Flink: a JobManager and two TaskManagers, each a process; workers that die half-way."""
 
+import csv
+import gzip
 import json
 import os
 import signal
@@ -7,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -145,6 +148,35 @@ def test_twenty_thousand_records_are_the_same_rows_as_locally(
     assert rows(there) == rows(here)
     assert (summary.records, summary.results, summary.failures) == (RECORDS, RECORDS - 20, {"text_empty": 20})
     assert len(list((there / "out").glob("part-*"))) >= 2  # both slots wrote
+
+
+@pytest.mark.parametrize("format_", ["ndjson", "csv"])
+def test_one_file_that_cannot_be_divided_keeps_all_workers_busy(
+    cluster: Cluster, jar: str, source: Path, tmp_path: Path, expected: list[Any], format_: str
+) -> None:
+    """A compressed file, and a CSV file, are read by one worker and classified by both."""
+    records = [json.loads(line) for path in sorted(source.glob("*.ndjson")) for line in path.read_text().splitlines()]
+    if format_ == "ndjson":
+        with gzip.open(tmp_path / "all.ndjson.gz", "wt") as packed:
+            packed.writelines(json.dumps(record) + "\n" for record in records)
+    else:
+        with (tmp_path / "all.csv").open("w", newline="") as file:
+            writer = csv.DictWriter(file, ["id", "text", "n"])
+            writer.writeheader()
+            writer.writerows(record | {"text": record["text"].replace(" (", "\n(")} for record in records)
+    document = {
+        "source": {"format": format_, "path": "all.*"},
+        "labels": LABELS,
+        "output": {"path": "out"},
+        "cache": "none",
+    }
+    job = parse_job(document, tmp_path / "job.yaml")
+    summary = run_job(job, tmp_path, "flink", flink_args(cluster, jar), load=slow.load_named)
+    assert summary.records == RECORDS
+    answered = rows(tmp_path)
+    assert [(row["id"], row.get("label")) for row in answered] == [(row["id"], row.get("label")) for row in expected]
+    workers = Counter(row["model"] for row in answered if "model" in row)
+    assert len(workers) == 2 and min(workers.values()) > RECORDS // 10
 
 
 @pytest.mark.parametrize("kill", [kill_python_worker, kill_task_manager])
