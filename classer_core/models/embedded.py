@@ -23,10 +23,8 @@ FILE_NAME = "e5-small-q4.bin"
 PUBLISHED_SHA256 = "1571fc9827503943b6bb2e2c03c071f70a14f6e8ffc673946a1f7abbbfbb782f"
 
 TRAINED = Path(__file__).parent / "weights" / "label_matching.safetensors"
-TRAINED_SHA256 = "97d80b0122dd5dd8e6fc38e63609747d95411549a13e1ca2820e7509cc740e79"
+TRAINED_SHA256 = "324282bf23b789fd22637e08ee3a4f61a6c1e9f04ebf937c951889c9a7308754"
 
-# The published layers that the network has, in their order: two of twelve are left out, for speed.
-LAYERS = (0, 1, 2, 3, 4, 5, 7, 8, 10, 11)
 # Longer windows are as good for labels and slower: attention costs the square of their length.
 WINDOW_TOKENS = 256
 
@@ -67,8 +65,8 @@ def tensors(published: E5File) -> dict[str, torch.Tensor]:
     made = {words: torch.from_numpy(codes), f"{words}.scales": torch.from_numpy(scales)}
     made |= {name: torch.from_numpy(values) for name, values in published.embeddings().items()}
     trained = load_file(TRAINED)
-    for own, number in enumerate(LAYERS):
-        prefix = f"encoder.layer.{own}."
+    for number in range(published.header.n_layers):
+        prefix = f"encoder.layer.{number}."
         if not any(name.startswith(prefix) for name in trained):
             made |= {f"{prefix}{name}": torch.from_numpy(values) for name, values in published.layer(number).items()}
     return made | trained

@@ -89,7 +89,7 @@ def _embedded(threads: int) -> LoadedEncoder:
 
     published = embedded.open_published()
     header = published.header
-    config = EncoderConfig(layers=len(embedded.LAYERS), heads=header.n_heads, epsilon=header.epsilon)
+    config = EncoderConfig(layers=header.n_layers, heads=header.n_heads, epsilon=header.epsilon)
     encoder = PackedEncoder(config, embedded.tensors(published), threads)
     return LoadedEncoder(encoder, FirstTextsTokenizer(published), embedded.WINDOW_TOKENS, {}, embedded.digest())
 

@@ -41,7 +41,7 @@ def main() -> None:
         save_int8(weights, arguments.out.with_suffix(f".{step}.safetensors"))
 
     published = embedded.open_published()
-    model = bert(published, embedded.LAYERS)
+    model = bert(published, range(published.header.n_layers))
     weights = train(model, tokenizer(published), tasks, Settings(steps=arguments.steps), keep)
     save_int8(weights, arguments.out)
     print(f"{arguments.out}: {arguments.out.stat().st_size:,} bytes, sha256 {embedded.sha256(arguments.out)}")
