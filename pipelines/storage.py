@@ -15,9 +15,10 @@ from fsspec.compression import compr
 from fsspec.utils import infer_compression
 
 from classer_core.errors import StorageError
+from classer_core.filesystems import is_url
 from classer_core.patience import patient
 from classer_core.source_file import SourceFile, open_reading
-from classer_core.storage import Found, is_url, list_prefix
+from classer_core.storage import Found, list_prefix
 from pipelines.damage import decoding
 
 _MAGIC = re.compile(r"[*?\[]")

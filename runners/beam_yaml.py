@@ -30,15 +30,17 @@ from classer_core.contents import Look
 from classer_core.documents.expander import Expander
 from classer_core.errors import RecordError
 from classer_core.fetching import FetchRules
-from classer_core.records import Failure, Record, failures_to_arrow
+from classer_core.records import OWN_FIELDS, Failure, Record, failures_to_arrow
 from classer_core.requests import attachments_of
 from pipelines import transforms
 from pipelines.chunks import SourceChunk, record_json, shown_source
 from pipelines.fetch import ATTACHMENTS_AT_ONCE, shared_fetcher
-from pipelines.job import Job
-from pipelines.job.sections import FileOutput, FileSource
-from pipelines.read import FindFiles, SplitFile, read_part, source_columns
-from pipelines.readers import Columns, Part, reader_for
+from pipelines.read import ListPartsFn
+from pipelines.readers import Columns
+from pipelines.selection import Selection
+from pipelines.sources import BoundedSource
+from pipelines.sources.documents import DocumentSource
+from pipelines.sources.files import FileSource
 from pipelines.transforms import FailedRecord, as_mapping, failed_record, plain
 
 FAILED = "failed"
@@ -69,39 +71,40 @@ class ReadRecords(beam.PTransform[Any, Any]):
         error_handling: ErrorHandling = None,
     ) -> None:
         super().__init__()
-        given = _clean({"format": format, "path": path, "columns": columns, "delimiter": delimiter})
-        # A job needs more than its source; nothing but the source is looked at here.
-        self._job = Job(source=FileSource(**given), output=FileOutput(path="-"), labels=["-"])
+        kind: type[FileSource] | type[DocumentSource] = FileSource
+        settings = _clean({"format": format, "path": path, "columns": columns})
+        if format == "documents":
+            kind = DocumentSource
+        else:
+            settings["delimiter"] = delimiter
+        self._source = kind.model_validate(settings)
         self._error_handling = error_handling
 
     def expand(self, pbegin: Any) -> Any:
-        """Files, then their parts, then the rows of each part."""
-        source = self._job.source
-        files = pbegin | FindFiles(source.path)
-        if source.format == "documents":
-            row = RowTypeConstraint.from_fields([("id", str), ("file", str)])
-            return files | "Rows" >> beam.Map(lambda file: beam.Row(id=file[0], file=file[0])).with_output_types(row)
-        columns = source_columns(self._job)
+        """List the parts of the source, then read the rows of each."""
+        own = {name: name for name in OWN_FIELDS} | self._source.columns
+        columns = self._source.find_columns(Selection(own))
         rows = (
-            files
-            | "Split" >> beam.ParDo(SplitFile(self._job))
+            pbegin
+            | "Once" >> beam.Create([None], reshuffle=False)
+            | "Parts" >> beam.ParDo(ListPartsFn(self._source, columns))
             | "Spread" >> beam.Reshuffle()
-            | "Read" >> beam.ParDo(ReadPartRows(source, columns)).with_outputs(FAILED, main="rows")
+            | "Read" >> beam.ParDo(ReadRowsFn(self._source, columns)).with_outputs(FAILED, main="rows")
         )
         good = rows.rows | "Rows" >> beam.Map(lambda row: row).with_output_types(row_type(columns))
         return _outputs(good, rows[FAILED], self._error_handling)
 
 
-class ReadPartRows(beam.DoFn):
-    """(path, part) in, rows out; failures to their own output."""
+class ReadRowsFn(beam.DoFn):
+    """Reads parts of a source as rows; failures go to their own output."""
 
-    def __init__(self, source: FileSource, columns: Columns) -> None:
+    def __init__(self, source: BoundedSource, columns: Columns) -> None:
         self._source = source
         self._columns = columns
 
-    def process(self, element: tuple[str, Part]) -> Iterable[Any]:
-        """The rows of one part."""
-        for chunk in read_part(reader_for(self._source), element, self._columns, ""):
+    def process(self, part: Any) -> Iterable[Any]:
+        """Yield the rows of one part."""
+        for chunk in self._source.read(part, self._columns, ""):
             yield from row_values(chunk, self._columns)
             for failure in failures_to_arrow(chunk.failures).to_pylist():
                 yield beam.pvalue.TaggedOutput(FAILED, failed_record(failure))

@@ -20,9 +20,8 @@ from classer_core.errors import JobError, Problem
 from classer_core.evaluation import Answers, Report, Rows, evaluate
 from classer_core.records import RESULT_SCHEMA
 from pipelines.gold import Gold, read_gold
-from pipelines.job import Job
-from pipelines.job.sections import FileOutput
-from pipelines.read import source_columns
+from pipelines.job.model import Job
+from pipelines.outputs.files import FileOutput
 from runners.adapt import adapted
 from runners.local import run_job
 
@@ -61,8 +60,10 @@ def evaluate_job(
         trial, text_column = _trial(asked, job.mode, gold, Path(scratch))
         summary = run_job(trial, folder, console=console, load=load, only=frozenset(gold.labels))
         assert summary is not None  # local runs end
-        results = _read_results(Path(trial.output.path), text_column)
-        failed_ids = ds.dataset(trial.failures_output.path, format="parquet").to_table(columns=["id"])["id"].to_pylist()
+        results = _read_results(Path(trial.output.place), text_column)
+        failed_ids = (
+            ds.dataset(trial.failures_output.place, format="parquet").to_table(columns=["id"])["id"].to_pylist()
+        )
     if not len(results):
         message = f"none of {len(gold.labels):,} rows with a label got an answer: {summary.failures or 'no such ids'}"
         remedy = "Correct them; `classer run` shows failures with their reasons."
@@ -112,7 +113,7 @@ def _trial(job: Job, mode: str | None, gold: Gold, scratch: Path) -> tuple[Job, 
             "threshold": 0.0 if mode == "multi" else job.threshold,
         }
     )
-    text = source_columns(trial).fields.get("text")
+    text = trial.source.find_columns(trial.selection).fields.get("text")
     if text is None:
         return trial, None
     return trial.model_copy(update={"passthrough": [text]}), f"input_{text}" if text in RESULT_SCHEMA.names else text
