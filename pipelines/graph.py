@@ -103,12 +103,12 @@ def build(
     failures = WrittenRows(job.failures_output, failures_plan, *done)
     publish = PublishRows(run, is_leased, rows, failures, job.source.watermark_column)
     published = verdict | "PublishRows" >> publish
-    if (table := job.output.watermark_table) is not None and job.source.watermark_column is not None:
+    if (table := job.output.watermark_table) is not None:
         withheld = verdict | "Withheld" >> beam.Map(lambda verdict: int(not verdict.publishes))
         left = withheld if postponed is None else (withheld, postponed) | "Left" >> beam.Flatten()
         complete = [results.done, *done, *published]
-        keep = job.bounded_source.keep_watermark(table, columns.scope, complete, left)
-        _ = pipeline | "KeepWatermark" >> keep
+        if (keep := job.bounded_source.keep_watermark(table, columns.scope, complete, left)) is not None:
+            _ = pipeline | "KeepWatermark" >> keep
 
 
 class FetchedRecords(beam.PTransform[Any, Any]):

@@ -168,7 +168,7 @@ def open_file(path: str) -> Iterator[BinaryIO]:
         yield cast(BinaryIO, file)
 
 
-def _decompressed(file: BinaryIO, compression: str) -> Any:
+def _decompressed(file: Any, compression: str) -> Any:
     """Return the content of a compressed file; reading raises where it was cut short."""
     if compression == "zstd":  # zstandard takes a frame that was cut short for a whole one
         import pyarrow as pa

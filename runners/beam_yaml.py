@@ -169,8 +169,11 @@ class ExpandDocuments(beam.PTransform[Any, Any]):
     def expand(self, rows: Any) -> Any:
         """Fetched together, expanded in the sandbox together."""
         fields = named_fields_from_schema(schema_from_element_type(rows.element_type))
-        own = [(name, type_) for name, type_ in fields if name not in ("file", "document", "text", "pages")]
-        row = RowTypeConstraint.from_fields([*own, ("document", Optional[str]), ("text", str), ("pages", int)])
+        own: list[tuple[str, Any]] = [
+            (name, type_) for name, type_ in fields if name not in ("file", "document", "text", "pages")
+        ]
+        own += [("document", Optional[str]), ("text", str), ("pages", int)]
+        row = RowTypeConstraint.from_fields(own)
         expanded = (
             rows
             | "Together" >> beam.BatchElements(ATTACHMENTS_AT_ONCE, ATTACHMENTS_AT_ONCE)
@@ -193,10 +196,10 @@ class ExpandRows(beam.DoFn):
 
     def process(self, rows: Sequence[Any]) -> Iterable[Any]:
         """Each row ends as itself with a text, or as a failure."""
-        found = [as_mapping(row) for row in rows]
+        given = [dict(as_mapping(row)) for row in rows]
         errors: dict[int, Failure] = {}
         records: dict[int, Record] = {}
-        for number, row in enumerate(found):
+        for number, row in enumerate(given):
             try:
                 attachments = attachments_of(file=row.get("file"))
                 records[number] = Record(str(row.get("id", "")), row.get("text") or "", UNUSED, attachments=attachments)
@@ -207,8 +210,8 @@ class ExpandRows(beam.DoFn):
             id(item): error for item, error in zip(pending, shared_fetcher(self._rules).fetch(pending), strict=True)
         }
         for number, record in list(records.items()):
-            if error := next((unread[id(item)] for item in record.attachments if unread[id(item)]), None):
-                errors[number] = Failure.of(error, record.id, "fetch")
+            if problem := next((unread[id(item)] for item in record.attachments if unread[id(item)]), None):
+                errors[number] = Failure.of(problem, record.id, "fetch")
                 del records[number]
         for (number, record), content in zip(
             list(records.items()), self._expander.expand(list(records.values())), strict=True
@@ -216,13 +219,13 @@ class ExpandRows(beam.DoFn):
             if isinstance(content, RecordError):
                 errors[number] = Failure.of(content, record.id, "expand")
             else:
-                row = {name: value for name, value in found[number].items() if name != "file"}
+                row = {name: value for name, value in given[number].items() if name != "file"}
                 text = "\n\n".join(page.text for page in content.pages if page.text)
                 yield beam.Row(
-                    **row | {"document": found[number].get("file"), "text": text, "pages": len(content.pages)}
+                    **row | {"document": given[number].get("file"), "text": text, "pages": len(content.pages)}
                 )
         for number, failure in errors.items():
-            failure.record = record_json(found[number] | {"file": shown_source(found[number].get("file"))})
+            failure.record = record_json(given[number] | {"file": shown_source(given[number].get("file"))})
             [row] = failures_to_arrow([failure]).to_pylist()
             yield beam.pvalue.TaggedOutput(FAILED, failed_record(row))
 

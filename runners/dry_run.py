@@ -51,7 +51,8 @@ def dry_run(job: Job, folder: Path, runner: str, beam_args: Sequence[str] = ()) 
     build(pipeline, job, _columns(job), run_name(), str(folder), load, readers=readers)
     if runner == "dataflow":
         pipeline.run()
-        proto = pipeline.runner.proto_pipeline
+        dataflow: Any = pipeline.runner
+        proto = dataflow.proto_pipeline
     else:
         proto = pipeline.to_runner_api()
     return Graph(_steps(proto), _images(proto), proto)

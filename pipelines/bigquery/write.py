@@ -118,18 +118,18 @@ class WriteTable(beam.PTransform[Any, Any]):
         checked = batches | "CheckRows" >> beam.ParDo(CheckRows(target)).with_outputs(REFUSED, main="rows")
         if target.output.method == "load":
             files = beam.ParDo(WriteTemporaryFiles(target.files, "parquet"))
-            written, refused = checked.rows | "WriteFiles" >> files, (checked[REFUSED],)
+            written, refused = checked.rows | "WriteFiles" >> files, [checked[REFUSED]]
         else:
             recent = self._is_stream and not durable
             appended = beam.ParDo(AppendRows(target, self._is_stream, recent)).with_outputs(REFUSED, main="streams")
             sent = checked.rows | "AppendRows" >> appended
             written = sent.streams
-            refused = checked[REFUSED], sent[REFUSED]
+            refused = [checked[REFUSED], sent[REFUSED]]
         if self._is_stream:
             if durable:
                 written |= "Durable" >> beam.Reshuffle()
-            return Written(refused, written | "CommitStream" >> beam.ParDo(CommitStream(target)))
-        return Written(refused, written)
+            return Written(tuple(refused), written | "CommitStream" >> beam.ParDo(CommitStream(target)))
+        return Written(tuple(refused), written)
 
 
 class CheckRows(beam.DoFn):

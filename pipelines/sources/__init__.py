@@ -84,7 +84,7 @@ class BoundedSource(Source):
     """A source that ends."""
 
     @abstractmethod
-    def schema(self) -> pa.Schema:
+    def arrow_schema(self) -> pa.Schema:
         """Return the source's columns with their types.
 
         Raises:
@@ -106,10 +106,10 @@ class BoundedSource(Source):
         """
 
     def find_columns(self, selection: Selection) -> Columns:
-        """Return what a job takes of the columns in `schema`."""
+        """Return what a job takes of the columns in `arrow_schema`."""
         from pipelines.selection import select
 
-        return select(self.schema(), self.columns, selection)
+        return select(self.arrow_schema(), self.columns, selection)
 
     def first_parts(self, chosen: Random) -> Iterator[Any]:
         """Yield parts to look at before a run. None, if reading them costs money, or tells nothing."""

@@ -46,7 +46,7 @@ class BigQuerySource(BoundedSource):
         """See `BoundedSource`."""
         return self.watermark
 
-    def schema(self) -> pa.Schema:
+    def arrow_schema(self) -> pa.Schema:
         """Return the columns of the table, or of the query's result."""
         from pipelines.bigquery.read import table_schema
 

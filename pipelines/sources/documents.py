@@ -55,7 +55,7 @@ class DocumentSource(BoundedSource, StreamSource):
         """Return the same source; patterns that are not URLs start at the job file's folder."""
         return self.model_copy(update={"path": tuple(map(absolute, self.path))})
 
-    def schema(self) -> pa.Schema:
+    def arrow_schema(self) -> pa.Schema:
         """Return no columns: a document is a record without any."""
         import pyarrow as pa
 
@@ -83,7 +83,7 @@ class DocumentSource(BoundedSource, StreamSource):
         first = min(matching_files(self.path))
         with as_problem("source.path", first):
             read_start(first, 1)
-        return Columns(fields, self.schema())
+        return Columns(fields, self.arrow_schema())
 
     def parts(self, columns: Columns) -> Iterator[list[str]]:
         """Yield the paths of some documents at a time."""

@@ -51,7 +51,7 @@ class FileSource(BoundedSource):
         """Return the same source; patterns that are not URLs start at the job file's folder."""
         return self.model_copy(update={"path": tuple(map(absolute, self.path))})
 
-    def schema(self) -> pa.Schema:
+    def arrow_schema(self) -> pa.Schema:
         """Return the columns of the first files, with types that fit all of them."""
         from pipelines.readers.files import schema_of
 
