@@ -27,7 +27,6 @@ from pipelines.fetch import FetchContents
 from pipelines.gold import KeepRecords
 from pipelines.job.model import Job
 from pipelines.known import JoinAnswersFn, LastOutput
-from pipelines.outputs import WritePlan
 from pipelines.read import ReadRecords
 from pipelines.readers import Columns
 from pipelines.requests import Requests
@@ -35,6 +34,7 @@ from pipelines.sources import BoundedSource, StreamSource
 from pipelines.streaming.source import ReadStream, Stream
 from pipelines.verdict import JudgeRun
 from pipelines.write import PublishRows, WriteFailures, WriteResults, WrittenRows
+from pipelines.written import WritePlan
 
 # Flink makes no checkpoint while a bundle is open, and gives one up after ten minutes.
 FLINK_BUNDLE_S = 300.0

@@ -7,8 +7,9 @@ from typing import Any, NamedTuple
 
 import apache_beam as beam
 
-from pipelines.outputs import Output, WritePlan, Written
+from pipelines.outputs import Output
 from pipelines.writers.publish import PublishFiles, RowFolder
+from pipelines.written import WritePlan, Written
 
 
 class WriteResults(beam.PTransform[Any, Any]):

@@ -14,10 +14,11 @@ from classer_core.storage import join, list_folder, remove, write_whole
 from classer_core.storage_errors import as_problem
 from pipelines.chunks import output_schema
 from pipelines.job.model import Job
-from pipelines.outputs import Merging, Output, WritePlan
+from pipelines.outputs import Output
 from pipelines.readers import Columns
 from pipelines.storage import is_match
 from pipelines.writers.lease import check_free
+from pipelines.written import Merging, WritePlan
 
 
 def folders_of(job: Job) -> dict[str, str]:

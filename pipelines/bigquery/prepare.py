@@ -13,7 +13,7 @@ from pipelines.bigquery.clients import require, rest_client
 from pipelines.bigquery.problems import job_problems, wrong
 from pipelines.bigquery.schema import CLASSIFIED_AT, differences, schema_problems, table_fields, type_of
 from pipelines.bigquery.write import Target
-from pipelines.outputs import Merging
+from pipelines.written import Merging
 
 # What a run that was killed leaves behind; longer than a run takes.
 STAGING_LIFE = timedelta(days=7)

@@ -39,8 +39,8 @@ from pipelines.bigquery.schema import result_table_schema
 from pipelines.bigquery.settings import TableOutput
 from pipelines.budget import give_back
 from pipelines.limits import Verdict
-from pipelines.outputs import Written
 from pipelines.writers.files import WriteTemporaryFiles
+from pipelines.written import Written
 
 REFUSED = "refused"
 # Runners that keep what goes over a shuffle until it is processed, and process it once; on others it may be lost with

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from pipelines.outputs import Merging, Mistake, Output, WritePlan
+from pipelines.outputs import Mistake, Output
 from pipelines.sections import Column, Table, listed
+from pipelines.written import Merging, WritePlan
 
 if TYPE_CHECKING:
     import apache_beam as beam

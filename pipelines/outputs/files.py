@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
-from pipelines.outputs import Output, WritePlan
+from pipelines.outputs import Output
 from pipelines.sections import Name, Seconds
+from pipelines.written import WritePlan
 
 if TYPE_CHECKING:
     import apache_beam as beam

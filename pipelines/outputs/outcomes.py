@@ -8,7 +8,7 @@ from typing import Any
 import apache_beam as beam
 
 from pipelines.chunks import ClassifiedChunk
-from pipelines.outputs import Written
+from pipelines.written import Written
 
 FAILURES = "failures"
 

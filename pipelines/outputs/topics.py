@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from pipelines.outputs import Output, WritePlan
+from pipelines.outputs import Output
 from pipelines.sections import Name, Options
+from pipelines.written import WritePlan
 
 if TYPE_CHECKING:
     import apache_beam as beam
