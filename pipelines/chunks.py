@@ -18,6 +18,7 @@ import pyarrow as pa
 from classer_core.cached import Known
 from classer_core.errors import RecordError
 from classer_core.fetching.rules import redacted
+from classer_core.filesystems import scheme_of
 from classer_core.records import (
     RESULT_SCHEMA,
     Failure,
@@ -28,7 +29,6 @@ from classer_core.records import (
     results_to_arrow,
 )
 from classer_core.requests import RequestParser
-from classer_core.storage import scheme_of
 
 # Big enough that windows find company of their length, even where nine of ten rows are repeats that nobody reads; small
 # enough for a lively progress bar.
@@ -179,6 +179,17 @@ def output_schema(passed: pa.Schema) -> pa.Schema:
         taken.add(name)
         fields.append(item.with_name(name).with_nullable(True))
     return pa.schema([*RESULT_SCHEMA, *fields])
+
+
+def empty_rows(schema: pa.Schema) -> pa.RecordBatch:
+    """Return a batch of no rows."""
+    return pa.RecordBatch.from_pylist([], schema=schema)
+
+
+def without_columns(rows: int) -> pa.RecordBatch:
+    """Return a batch of so many rows that have no columns."""
+    structs: Any = pa.array([{}] * rows, pa.struct([]))
+    return pa.RecordBatch.from_struct_array(structs)
 
 
 def row_values(rows: pa.RecordBatch, row: int) -> dict[str, Any]:

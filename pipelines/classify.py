@@ -82,7 +82,7 @@ class ChunkHandler(ModelHandler[Any, Any, CachedEngine]):
         self._failures.inc(failures)
         answers = [outcome for outcome in outcomes if isinstance(outcome, Result)]
         read = [answer.tokens for answer in answers if not answer.cached]
-        self._abstained.inc(sum(answer.abstained for answer in answers))
+        self._abstained.inc(sum(bool(answer.abstained) for answer in answers))
         self._tokens.inc(sum(read))  # what a model has read in this run
         self._cached.inc(len(answers) - len(read))
         self._chunk_records.update(results + failures)
@@ -99,7 +99,8 @@ class ChunkHandler(ModelHandler[Any, Any, CachedEngine]):
 
     def get_num_bytes(self, batch: Sequence[Any]) -> int:
         """Bytes of text; Beam's default pickles the whole batch to find out."""
-        return sum(len(record.text) for record in batch.records)  # type: ignore[attr-defined]
+        chunk: Any = batch
+        return sum(len(record.text) for record in chunk.records)
 
     def get_metrics_namespace(self) -> str:
         """Where RunInference's own metrics go."""

@@ -15,9 +15,10 @@ from classer_core.contents import Attachment
 from classer_core.errors import FailureCode, RecordError
 from classer_core.fetching import Fetcher, FetchRules
 from classer_core.fetching.rules import MAX_BYTES, redacted, too_large
+from classer_core.filesystems import is_url
 from classer_core.patience import failure_of
 from classer_core.records import Record
-from classer_core.storage import is_url, read_start
+from classer_core.storage import read_start
 from pipelines.chunks import Chunk
 from pipelines.storage import fixed_folder
 

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
-from typing import Any
+from typing import Any, Literal
 
 import apache_beam as beam
 import orjson
@@ -18,13 +18,13 @@ from classer_core.errors import JobError, Problem
 from classer_core.storage_errors import as_problem
 from pipelines.chunks import Chunk, SourceChunk
 from pipelines.damage import DamagedFileError, decoding
-from pipelines.job import Job
-from pipelines.job.sections import FileSource
-from pipelines.read import CONTENT_FIELDS
-from pipelines.readers import Columns, Part, reader_for
+from pipelines.job.model import Job
+from pipelines.readers import Columns, Part
+from pipelines.selection import CONTENT_FIELDS
+from pipelines.sources.files import FileSource
 from pipelines.storage import display_name, find_files, is_compressed, open_file
 
-FORMATS = {
+FORMATS: dict[str, Literal["ndjson", "csv", "parquet"]] = {
     ".ndjson": "ndjson",
     ".jsonl": "ndjson",
     ".csv": "csv",
@@ -124,7 +124,7 @@ def read_gold(job: Job, path: str, column: str, folder: str) -> Gold:
         JobError: not readable, without a column that is needed, without labels, or with labels that the job lacks.
     """
     source = _gold_source(job, path)
-    reader = reader_for(source)
+    reader = source.reader()
     try:
         with as_problem("--gold", path), open_file(source.path[0]) as file, decoding(file):
             names = reader.schema(file).names

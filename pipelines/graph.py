@@ -18,28 +18,26 @@ import apache_beam as beam
 from apache_beam.options.pipeline_options import StandardOptions
 
 from classer_core.cached import CachedEngine
+from classer_core.fetching.rules import FetchRules
 from classer_core.records import FAILURE_SCHEMA
-from pipelines.bigquery.marks import KeepMark, Mark
 from pipelines.budget import POSTPONED, SpendBudget, TakeBudget
 from pipelines.chunks import CHUNK_ROWS, output_schema
 from pipelines.classify import ClassifyRecords
 from pipelines.dedup import AnswerDistinct
 from pipelines.fetch import FetchContents
 from pipelines.gold import KeepRecords
-from pipelines.job import Job
-from pipelines.job.sections import FileOutput
-from pipelines.known import JoinAnswers
-from pipelines.queues.settings import queue_settings
+from pipelines.job.model import Job
+from pipelines.known import JoinAnswersFn, LastOutput
 from pipelines.read import ReadRecords
 from pipelines.readers import Columns
+from pipelines.requests import Requests
+from pipelines.sources import BoundedSource, StreamSource
 from pipelines.spread import SpreadChunks
 from pipelines.streaming.source import ReadStream, Stream
 from pipelines.verdict import JudgeRun
-from pipelines.write import PublishRows, WriteFailures, WriteResults, watermark_column
+from pipelines.write import PublishRows, WriteFailures, WriteResults, WrittenRows
+from pipelines.written import WritePlan
 
-# Rows reach a topic at once; after so long their messages are acknowledged. Between two bundles Beam's local runner
-# stands still for up to 0.2 s.
-TOPIC_BUNDLE_S = 10.0
 # Flink makes no checkpoint while a bundle is open, and gives one up after ten minutes.
 FLINK_BUNDLE_S = 300.0
 
@@ -55,12 +53,12 @@ def build(
     readers: int | None = 1,
     is_leased: bool = False,
 ) -> None:
-    """Adds a job's steps to a pipeline.
+    """Add a job's steps to a pipeline.
 
     Args:
         pipeline: where to.
         job: what to do.
-        columns: what the job takes from its source (`source_columns(job)`).
+        columns: what the job takes from its source (`job.source.find_columns(job.selection)`).
         run: name of this run, in letters, digits and underscores.
         folder: file names in ids are relative to it.
         load: loads the engine; called once per worker process, so it must be picklable.
@@ -68,19 +66,27 @@ def build(
         readers: how many workers read a stream side by side; None reads it with Beam's own connectors.
         is_leased: whether the run holds its folders as long as it goes on.
     """
-    if job.source.is_stream:
-        records = pipeline | "Records" >> StreamedRecords(job, columns, folder, load, readers)
+    rules, stream = job.fetch_rules(folder), job.stream
+    last = LastOutput(job.output, run, job.abstention, job.mode) if job.only == "stale" else None
+    if stream is not None:
+        if readers is None:
+            records = pipeline | "Records" >> ConnectedRecords(stream, columns, job.requests, rules)
+        else:
+            spec = stream_of(job, columns, folder, load, bundle_seconds(job.output.bundle_s, _runner_of(pipeline)))
+            records = pipeline | "Records" >> StreamedRecords(spec, stream, job.folders, readers)
     else:
-        records = pipeline | "Records" >> FetchedRecords(job, columns, folder)
+        fetched = FetchedRecords(job.bounded_source, columns, job.requests, rules)
+        records = pipeline | "Records" >> fetched
     if only is not None:
         records = records | "KeepRecords" >> beam.ParDo(KeepRecords(only))
     if job.dedup == "global":
         # Read twice instead of shuffled: rows stay where they are, only distinct contents and their answers travel.
-        once = pipeline | "RecordsForDedup" >> FetchedRecords(job, columns, folder)
-        answers = once | "AnswerDistinct" >> AnswerDistinct(job, load, run)
-        records = records | "JoinAnswers" >> beam.ParDo(JoinAnswers(job, load, run), beam.pvalue.AsIter(answers))
-    elif job.only == "stale":
-        records = records | "JoinAnswers" >> beam.ParDo(JoinAnswers(job, load, run))
+        once = pipeline | "RecordsForDedup" >> FetchedRecords(job.bounded_source, columns, job.requests, rules)
+        answers = once | "AnswerDistinct" >> AnswerDistinct(job.requests, load, last)
+        join = JoinAnswersFn(load, run, last)
+        records = records | "JoinAnswers" >> beam.ParDo(join, beam.pvalue.AsIter(answers))
+    elif last is not None:
+        records = records | "JoinAnswers" >> beam.ParDo(JoinAnswersFn(load, run, last))
     budget, postponed = (run, job.max_rows, job.max_tokens), None
     if job.max_rows is not None or job.max_tokens is not None:
         taken = records | "TakeBudget" >> beam.ParDo(TakeBudget(*budget)).with_outputs(POSTPONED, main="records")
@@ -88,73 +94,107 @@ def build(
     classified = records | "ClassifyRecords" >> ClassifyRecords(load, job.abstention)
     if postponed is not None:
         classified = classified | "SpendBudget" >> beam.ParDo(SpendBudget(*budget))
-    results_schema = output_schema(columns.passed)
-    results = classified | "WriteResults" >> WriteResults(job, results_schema, run)
-    done = results.failures | "WriteFailures" >> WriteFailures(job, run)
-    if job.source.is_stream:
+    results_plan = WritePlan(output_schema(columns.passed), run, stream is not None, job.folders)
+    failures_plan = WritePlan(FAILURE_SCHEMA, run, stream is not None, job.folders)
+    results = classified | "WriteResults" >> WriteResults(job.output, results_plan)
+    done = results.failures | "WriteFailures" >> WriteFailures(job.failures_output, failures_plan)
+    if stream is not None:
         return
     verdict = classified | "JudgeRun" >> JudgeRun(job.limits, results.failures)
-    written = [(job.output, results_schema, results.done), (job.failures_output, FAILURE_SCHEMA, *done)]
-    published = verdict | "PublishRows" >> PublishRows(job, run, is_leased, written)
-    if watermark_column(job) is not None:
-        mark = Mark(job.source, columns.scope.until)
+    rows = WrittenRows(job.output, results_plan, results.done)
+    failures = WrittenRows(job.failures_output, failures_plan, *done)
+    publish = PublishRows(run, is_leased, rows, failures, job.source.watermark_column)
+    published = verdict | "PublishRows" >> publish
+    if (table := job.output.watermark_table) is not None:
         withheld = verdict | "Withheld" >> beam.Map(lambda verdict: int(not verdict.publishes))
         left = withheld if postponed is None else (withheld, postponed) | "Left" >> beam.Flatten()
-        _ = pipeline | "KeepMark" >> KeepMark(job.output, mark, [results.done, *done, *published], left)
+        complete = [results.done, *done, *published]
+        if (keep := job.bounded_source.keep_watermark(table, columns.scope, complete, left)) is not None:
+            _ = pipeline | "KeepWatermark" >> keep
 
 
 class FetchedRecords(beam.PTransform[Any, Any]):
-    """The records of a job's source, with the bytes of their attachments."""
+    """Reads the records of a source that ends, with the bytes of their attachments."""
 
-    def __init__(self, job: Job, columns: Columns, folder: str) -> None:
+    def __init__(self, source: BoundedSource, columns: Columns, requests: Requests, rules: FetchRules) -> None:
         super().__init__()
-        self._job = job
-        self._columns = columns
-        self._folder = folder
+        self._read = ReadRecords(source, columns, requests, rules.folder)
+        self._fetch = FetchContents(rules, source.own_files)
 
     def expand(self, pbegin: Any) -> Any:
         """Read, redistribute the chunks if there are machines to share them, and fetch."""
-        rules, own_files = self._job.fetch_rules(self._folder), self._job.own_files
         return (
             pbegin
-            | "ReadRecords" >> ReadRecords(self._job, self._columns, self._folder)
+            | "ReadRecords" >> self._read
             | "Spread" >> SpreadChunks()
-            | "FetchContents" >> beam.ParDo(FetchContents(rules, own_files))
+            | "FetchContents" >> beam.ParDo(self._fetch)
         )
 
 
 class StreamedRecords(beam.PTransform[Any, Any]):
-    """The records of a job's queue, with the bytes of their attachments."""
+    """Reads the records of a queue, with the bytes of their attachments, and acknowledges what is written."""
 
-    def __init__(
-        self, job: Job, columns: Columns, folder: str, load: Callable[[], CachedEngine], readers: int | None
-    ) -> None:
+    def __init__(self, spec: Stream, source: StreamSource, folders: tuple[str, ...], readers: int) -> None:
         super().__init__()
-        self._job = job
-        self._columns = columns
-        self._folder = folder
-        self._load = load
-        self._readers = readers
+        self._read = ReadStream(spec, source.queue(spec.rules.folder, folders), readers)
 
     def expand(self, pbegin: Any) -> Any:
-        """Our own reader, which acknowledges what is written; or a connector of Beam's, where the runner does that."""
-        job, rules = self._job, self._job.fetch_rules(self._folder)
-        if self._readers is None:
-            from pipelines.streaming.connectors import ParseMessages, ReadMessages
-
-            return (
-                pbegin
-                | "ReadMessages" >> ReadMessages(job.source, self._folder)
-                | "Together" >> beam.BatchElements(1, CHUNK_ROWS)
-                | "ParseMessages" >> beam.ParDo(ParseMessages(job, self._columns))
-                | "FetchContents" >> beam.ParDo(FetchContents(rules, job.own_files))
-            )
-        seconds = bundle_seconds(job, pbegin.pipeline.options.view_as(StandardOptions).runner)
-        stream = Stream(job, self._columns, self._folder, self._load, seconds)
-        return pbegin | "ReadStream" >> ReadStream(stream, queue_settings(job, self._folder), self._readers)
+        """Leave reading, parsing and fetching to our own reader."""
+        return pbegin | "ReadStream" >> self._read
 
 
-def bundle_seconds(job: Job, runner: str | None) -> float:
-    """How long a bundle of a stream is: rows are seen in a folder or a table when it ends, in a topic at once."""
-    seconds = job.output.file_seconds if isinstance(job.output, FileOutput) else TOPIC_BUNDLE_S
+class ConnectedRecords(beam.PTransform[Any, Any]):
+    """Reads the records of a queue with Beam's connector, for runners that know it, and fetches their attachments."""
+
+    def __init__(self, source: StreamSource, columns: Columns, requests: Requests, rules: FetchRules) -> None:
+        super().__init__()
+        self._source = source
+        self._columns = columns
+        self._requests = requests
+        self._rules = rules
+
+    def expand(self, pbegin: Any) -> Any:
+        """Read, parse, then fetch."""
+        from pipelines.streaming.connectors import ParseMessagesFn
+
+        parse = ParseMessagesFn(self._columns, self._requests, self._source.message_id_attribute)
+        return (
+            pbegin
+            | "ReadMessages" >> self._source.messages(self._rules.folder)
+            | "Together" >> beam.BatchElements(1, CHUNK_ROWS)
+            | "ParseMessages" >> beam.ParDo(parse)
+            | "FetchContents" >> beam.ParDo(FetchContents(self._rules, self._source.own_files))
+        )
+
+
+def stream_of(job: Job, columns: Columns, folder: str, load: Callable[[], CachedEngine], bundle_s: float) -> Stream:
+    """Return what the readers of a job's stream have to know.
+
+    Raises:
+        ValueError: the source of the job ends.
+    """
+    source = job.stream
+    if source is None:
+        raise ValueError(f"a source with format: {job.source.format} ends")
+    return Stream(
+        columns=columns,
+        requests=job.requests,
+        classifiers=job.classifiers,
+        refresh_s=job.refresh,
+        rules=job.fetch_rules(folder),
+        load=load,
+        bundle_s=bundle_s,
+        own_files=source.own_files,
+        id_attribute=source.message_id_attribute,
+        stop_when_idle_s=source.stop_when_idle,
+    )
+
+
+def bundle_seconds(seconds: float, runner: str | None) -> float:
+    """Return how long a bundle of a stream may be; rows of a folder or a table are seen when it ends."""
     return min(seconds, FLINK_BUNDLE_S) if runner == "FlinkRunner" else seconds
+
+
+def _runner_of(pipeline: beam.Pipeline) -> str | None:
+    runner = pipeline.options.view_as(StandardOptions).runner
+    return None if runner is None else str(runner)

@@ -1,4 +1,4 @@
-"""JoinAnswers: chunks of records in, the same with the answers that other steps or the last run have found.
+"""JoinAnswersFn: gives records the answers that other steps or the last run have found.
 
 Where rows are merged into a table, records that it has as they would be written are left out.
 """
@@ -11,29 +11,25 @@ import shutil
 import tempfile
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Set
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import apache_beam as beam
-import orjson
 import pyarrow as pa
-import pyarrow.parquet as pq
 from apache_beam.metrics import Metrics
 
+from classer_core.abstaining import Abstention
 from classer_core.cache.sqlite import SqliteCache
 from classer_core.cached import CachedEngine, Known
 from classer_core.kept import is_answer_to
 from classer_core.records import Answer, LabelConfidence, Record
 from pipelines.chunks import Chunk
 from pipelines.classify import NAMESPACE
-from pipelines.damage import DamagedFileError, decoding
-from pipelines.job import Job
-from pipelines.job.sections import BigQueryOutput
+from pipelines.current import chunk_keys, current_key, is_settled
+from pipelines.outputs import Output
 from pipelines.shared import Shared
-from pipelines.storage import open_file
-from pipelines.writers.publish import output_files
 
 log = logging.getLogger(__name__)
 
@@ -42,52 +38,84 @@ FOR_EVER_S, NO_LIMIT_BYTES = 10**9, 1 << 62
 ANSWER_COLUMNS = ["label", "labels", "confidence", "tokens", "visual_tokens", "model", "coverage", "evidence"]
 
 
-class JoinAnswers(beam.DoFn):
-    """Chunks of records in, the same with `known` out.
+@dataclass(frozen=True)
+class LastOutput:
+    """The output of the last run, whose answers are used again; travels to the workers.
 
     Args:
-        job: the job; `only: stale` takes the answers of its last output.
-        load: loads the engine, for the fingerprints; called once per worker process, so it must be picklable.
+        output: where the rows are.
         run: name of this run.
+        abstention: when this job gives no answer.
+        mode: of this job.
     """
 
-    def __init__(self, job: Job, load: Callable[[], CachedEngine], run: str) -> None:
-        self._job = job
+    output: Output
+    run: str
+    abstention: Abstention
+    mode: str | None
+
+    def table(self) -> KnownTable:
+        """Return the answers, and what is current by key and fingerprint; one table per process.
+
+        Each worker process reads them for itself: rows are not shuffled, and nothing of them stays in memory.
+        """
+        return shared_table(f"last {self.run}", self._rows)
+
+    def _rows(self) -> Iterator[tuple[bytes, bytes]]:
+        key = self.output.merge_key
+        for row in self.output.last_rows(list(dict.fromkeys([*ANSWER_COLUMNS, "abstained", "fingerprint", *key]))):
+            if (fingerprint := _fingerprint(row)) is None:
+                continue
+            if key and is_settled(row, self.abstention, self.mode):
+                yield current_key([row[name] for name in key], fingerprint), pickle.dumps(None)
+            if (answer := _answer(row)) is not None:
+                yield fingerprint, pickle.dumps(Known(answer))
+
+
+class JoinAnswersFn(beam.DoFn):
+    """Gives chunks of records their `known` answers.
+
+    Args:
+        load: loads the engine, for the fingerprints; called once per worker process, so it must be picklable.
+        run: name of this run.
+        last: whose answers are used again; None for a job that reads all records anew.
+    """
+
+    def __init__(self, load: Callable[[], CachedEngine], run: str, last: LastOutput | None = None) -> None:
         self._load = load
         self._run = run
+        self._last_output = last
+        self._key = last.output.merge_key if last else ()
 
     def setup(self) -> None:
-        """Once per worker."""
+        """Load the engine and the last answers, which all bundles share."""
         self._engine = self._load()
-        self._last = last_answers(self._job, self._run)
+        self._last = self._last_output.table() if self._last_output else None
         self._distinct: KnownTable | None = None
-        self._key = merge_key(self._job)
 
     def process(self, chunk: Chunk, distinct: Iterable[tuple[bytes, bytes]] | None = None) -> Iterable[Chunk]:
-        """`distinct`: what AnswerDistinct has found."""
+        """Yield the chunk with the answers of the last run, and `distinct`, those of AnswerDistinct."""
         if distinct is not None and self._distinct is None:
             self._distinct = shared_table(f"distinct {self._run}", lambda: distinct)
         in_order = self._engine.fingerprints(chunk.records)
         if self._key and self._last is not None:
             chunk, in_order = self._without_current(chunk, in_order, self._last)
-        prints = set(in_order)
+        fingerprints = set(in_order)
         if self._last is not None:
             records = dict(zip(in_order, chunk.records, strict=True))
-            chunk.known = {**chunk.known, **possible_answers(self._last.get(prints), records)}
+            chunk.known = {**chunk.known, **possible_answers(self._last.get(fingerprints), records)}
         if self._distinct is not None:
-            chunk.known = {**chunk.known, **self._distinct.get(prints)}
+            chunk.known = {**chunk.known, **self._distinct.get(fingerprints)}
         yield chunk
 
-    def _without_current(self, chunk: Chunk, prints: list[bytes], last: KnownTable) -> tuple[Chunk, list[bytes]]:
-        """Rows that the table has as they would be written stay there, and cost nothing."""
-        from pipelines.bigquery.current import chunk_keys, current_key
-
-        keys = [current_key(*item) for item in zip(chunk_keys(chunk, self._key), prints, strict=True)]
+    def _without_current(self, chunk: Chunk, fingerprints: list[bytes], last: KnownTable) -> tuple[Chunk, list[bytes]]:
+        """Leave out rows that the table has as they would be written: they stay there, and cost nothing."""
+        keys = [current_key(*item) for item in zip(chunk_keys(chunk, self._key), fingerprints, strict=True)]
         current = last.get(set(keys))
         stale = [row for row, key in enumerate(keys) if key not in current or not chunk.records[row].cache]
         Metrics.counter(NAMESPACE, "current").inc(len(chunk) - len(stale))
         records, rows = [chunk.records[row] for row in stale], chunk.rows.take(pa.array(stale, pa.int32()))
-        return replace(chunk, records=records, rows=rows), [prints[row] for row in stale]
+        return replace(chunk, records=records, rows=rows), [fingerprints[row] for row in stale]
 
 
 class KnownTable:
@@ -105,9 +133,9 @@ class KnownTable:
         while part := dict(islice(left, ROWS_TOGETHER)):
             self._file.put(part)
 
-    def get(self, prints: Set[bytes]) -> dict[bytes, Known]:
-        """The answers there are."""
-        return {print_: pickle.loads(known) for print_, known in self._file.get(prints).items()}
+    def get(self, fingerprints: Set[bytes]) -> dict[bytes, Known]:
+        """Return the answers there are."""
+        return {fingerprint: pickle.loads(known) for fingerprint, known in self._file.get(fingerprints).items()}
 
 
 _tables: Shared[KnownTable] = Shared()
@@ -120,69 +148,16 @@ def shared_table(name: str, rows: Callable[[], Iterable[tuple[bytes, bytes]]]) -
 
 def possible_answers(known: Mapping[bytes, Known], records: Mapping[bytes, Record]) -> dict[bytes, Known]:
     """Return what may be an answer to the record of its fingerprint: rows of an output can be edited by anybody."""
-    found = {
-        print_: item
-        for print_, item in known.items()
-        if isinstance(item.answer, Answer) and is_answer_to(item.answer, records[print_])
+    possible = {
+        fingerprint: item
+        for fingerprint, item in known.items()
+        if isinstance(item.answer, Answer) and is_answer_to(item.answer, records[fingerprint])
     }
-    if len(found) < len(known):
+    if len(possible) < len(known):
         log.warning(
-            "%d rows of the last output are not answers to their records: classified anew", len(known) - len(found)
+            "%d rows of the last output are not answers to their records: classified anew", len(known) - len(possible)
         )
-    return found
-
-
-def last_answers(job: Job, run: str) -> KnownTable | None:
-    """The answers in the last output of an `only: stale` job; None for other jobs.
-
-    Each worker process reads them for itself: rows are not shuffled, and nothing of them stays in memory.
-    """
-    if job.only != "stale":
-        return None
-    if isinstance(job.output, BigQueryOutput):
-        return shared_table(f"last {run}", lambda: _rows_of_table(job))
-    return shared_table(f"last {run}", lambda: _rows_of(job.output.path))
-
-
-def merge_key(job: Job) -> tuple[str, ...]:
-    """The columns that a job's rows are merged by; none if they are not."""
-    return job.output.key if isinstance(job.output, BigQueryOutput) and job.output.write == "merge" else ()
-
-
-def _rows_of_table(job: Job) -> Iterator[tuple[bytes, bytes]]:
-    """Answers by fingerprint, and what is current by key and fingerprint."""
-    from pipelines.bigquery.current import current_key, is_settled, rows_of
-
-    key = merge_key(job)
-    for row in rows_of(job.output, list(dict.fromkeys([*ANSWER_COLUMNS, "abstained", "fingerprint", *key]))):
-        if (print_ := _fingerprint(row)) is None:
-            continue
-        if key and is_settled(row, job):
-            yield current_key([row[name] for name in key], print_), pickle.dumps(None)
-        if (answer := _answer(row)) is not None:
-            yield print_, pickle.dumps(Known(answer))
-
-
-def _rows_of(folder: str) -> Iterator[tuple[bytes, bytes]]:
-    for path in output_files(folder):
-        try:
-            for row in _rows_in(path):
-                if (print_ := _fingerprint(row)) is not None and (answer := _answer(row)) is not None:
-                    yield print_, pickle.dumps(Known(answer))
-        except (DamagedFileError, ValueError, KeyError) as error:
-            log.warning("%s: can't be read, its records are classified anew: %s", path, str(error)[:200])
-
-
-def _rows_in(path: str) -> Iterator[dict[str, Any]]:
-    with open_file(path) as file, decoding(file):
-        if path.endswith(".parquet"):
-            parquet = pq.ParquetFile(file)
-            if "fingerprint" in parquet.schema_arrow.names:  # rows of releases that had none are stale
-                for batch in parquet.iter_batches(ROWS_TOGETHER, columns=[*ANSWER_COLUMNS, "abstained", "fingerprint"]):
-                    yield from batch.to_pylist()
-        else:
-            for line in file:
-                yield orjson.loads(line)
+    return possible
 
 
 def _fingerprint(row: Any) -> bytes | None:

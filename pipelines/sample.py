@@ -4,26 +4,20 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
-from itertools import chain
-from typing import Any
-
-import pyarrow as pa
 
 from classer_core.errors import JobError, Problem
 from classer_core.records import Failure, Record
-from pipelines.chunks import Chunk
+from pipelines.chunks import Chunk, check_requests, without_columns
 from pipelines.fetch import FetchContents
-from pipelines.job import Job
-from pipelines.job.checks import need_end
-from pipelines.job.sections import BigQuerySource, FileSource
-from pipelines.read import ListDocuments, ReadPart, SplitFile, source_columns
+from pipelines.job.model import Job
 from pipelines.readers import Columns
-from pipelines.storage import find_files
+from pipelines.requests import Requests
+from pipelines.sources import BoundedSource, Source
 
-# Rows that are looked at before a run, and the files that they come from.
-LOOKED_AT_ROWS, LOOKED_AT_FILES = 1_000, 8
+# Rows that are looked at before a run.
+LOOKED_AT_ROWS = 1_000
 # Where fewer rows than these all fail, they may just be a bad day's rows.
 TELLING_ROWS = 20
 REASONS_SHOWN = 3
@@ -49,8 +43,8 @@ class FirstLook:
         return "\n".join(lines)
 
 
-def first_look(job: Job, columns: Columns, folder: str) -> FirstLook:
-    """Parses some rows of a job's files, the same ones each time; nothing is fetched or classified.
+def first_look(source: Source, columns: Columns, requests: Requests, folder: str) -> FirstLook:
+    """Parse some rows of a source, the same ones each time; nothing is fetched or classified.
 
     Streams and documents have nothing to be parsed before they are read, and a table is read once.
 
@@ -58,42 +52,32 @@ def first_look(job: Job, columns: Columns, folder: str) -> FirstLook:
         JobError: every one of them fails: the job does not fit its source.
     """
     look = FirstLook()
-    if not isinstance(job.source, FileSource) or job.source.format == "documents":
+    if not isinstance(source, BoundedSource):
         return look
-    chosen = random.Random(0)
-    files = list(find_files(job.source.path).items())
-    reader = ReadPart(job, columns, folder)
-    reader.setup()
-    for file in chosen.sample(files, min(LOOKED_AT_FILES, len(files))):
-        part = chosen.choice(list(SplitFile(job).process(file)))
-        chunk = next(iter(reader.process(part)), None)
+    parser = requests.parser()
+    for part in source.first_parts(random.Random(0)):
+        chunk = next(source.read(part, columns, folder), None)
         if chunk is not None:
-            look.rows += len(chunk) + len(chunk.failures)
-            look.failures += chunk.failures
+            checked = check_requests(chunk, parser)
+            look.rows += len(checked) + len(checked.failures)
+            look.failures += checked.failures
         if look.rows >= LOOKED_AT_ROWS:
             break
     if look.rows >= TELLING_ROWS and len(look.failures) == look.rows:
         remedy = "Correct source.columns, record_fields or source.format; the last output is as it was."
-        raise JobError([Problem("source.path", ", ".join(job.source.path), str(look), remedy)])
+        raise JobError([Problem("source.path", ", ".join(source.patterns), str(look), remedy)])
     return look
 
 
 def sample_records(job: Job, folder: str, size: int) -> list[Record]:
-    """A random sample of a job's records, the same one each time, with the bytes of their attachments.
+    """Return a random sample of a job's records, the same one each time, with the bytes of their attachments.
 
     Rows come from parts of the source in random order. What can't be read or fetched is left out.
 
     Raises:
         JobError: no file, a column that is not there, or a source that is a stream.
     """
-    need_end(job)
     chosen = random.Random(0)
-    if job.source.format == "documents":
-        files = list(find_files(job.source.path).items())
-        listed = ListDocuments(job, folder)
-        listed.setup()
-        [chunk] = listed.process(chosen.sample(files, min(size, len(files))))
-        return _fetched(job, folder, chunk.records)
     kept: list[Record] = []
     read = 0
     for chunk in _chunks(job, folder, chosen):
@@ -110,43 +94,30 @@ def sample_records(job: Job, folder: str, size: int) -> list[Record]:
 
 
 def records_of(job: Job, folder: str, ids: Collection[str]) -> list[Record]:
-    """The records of a job that have these ids, with the bytes of their attachments.
+    """Return the records of a job that have these ids, with the bytes of their attachments.
 
     Raises:
         JobError: no file, a column that is not there, or a source that is a stream.
     """
-    need_end(job)
-    if job.source.format == "documents":
-        listed = ListDocuments(job, folder)
-        listed.setup()
-        chunks: Iterable[Chunk] = listed.process(list(find_files(job.source.path).items()))
-    else:
-        chunks = _chunks(job, folder)
+    chunks = _chunks(job, folder)
     return _fetched(job, folder, [record for chunk in chunks for record in chunk.records if record.id in ids])
 
 
 def _chunks(job: Job, folder: str, shuffled: random.Random | None = None) -> Iterator[Chunk]:
-    """Chunks of records, part by part."""
-    columns = source_columns(job)
-    reader, parts = _parts(job, columns, folder)
+    """Yield the records of a job, part by part."""
+    source = job.bounded_source
+    columns = source.find_columns(job.selection)
+    parts = list(source.parts(columns))
     if shuffled is not None:
         shuffled.shuffle(parts)
-    reader.setup()
-    return chain.from_iterable(map(reader.process, parts))
-
-
-def _parts(job: Job, columns: Columns, folder: str) -> tuple[Any, list[Any]]:
-    """What reads the parts of a source, and those parts."""
-    if isinstance(job.source, BigQuerySource):
-        from pipelines.bigquery.read import ReadStream, open_streams
-
-        return ReadStream(job, columns), open_streams(job.source, columns)
-    files = find_files(job.source.path).items()
-    return ReadPart(job, columns, folder), [part for file in files for part in SplitFile(job).process(file)]
+    parser = job.request_parser()
+    for part in parts:
+        for chunk in source.read(part, columns, folder):
+            yield check_requests(chunk, parser)
 
 
 def _fetched(job: Job, folder: str, records: list[Record]) -> list[Record]:
-    """Those whose attachments could be had."""
-    rows = pa.RecordBatch.from_struct_array(pa.array([{}] * len(records), pa.struct([])))
-    fetch = FetchContents(job.fetch_rules(folder), job.own_files)
-    return [record for part in fetch.process(Chunk(records, rows, [])) for record in part.records]
+    """Return those whose attachments could be had."""
+    fetch = FetchContents(job.fetch_rules(folder), job.source.own_files)
+    chunk = Chunk(records, without_columns(len(records)), [])
+    return [record for part in fetch.process(chunk) for record in part.records]

@@ -15,9 +15,10 @@ from fsspec.compression import compr
 from fsspec.utils import infer_compression
 
 from classer_core.errors import StorageError
+from classer_core.filesystems import is_url
 from classer_core.patience import patient
 from classer_core.source_file import SourceFile, open_reading
-from classer_core.storage import Found, is_url, list_prefix
+from classer_core.storage import Found, list_prefix
 from pipelines.damage import decoding
 
 _MAGIC = re.compile(r"[*?\[]")
@@ -167,7 +168,7 @@ def open_file(path: str) -> Iterator[BinaryIO]:
         yield cast(BinaryIO, file)
 
 
-def _decompressed(file: BinaryIO, compression: str) -> Any:
+def _decompressed(file: Any, compression: str) -> Any:
     """Return the content of a compressed file; reading raises where it was cut short."""
     if compression == "zstd":  # zstandard takes a frame that was cut short for a whole one
         import pyarrow as pa

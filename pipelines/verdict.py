@@ -62,8 +62,10 @@ def tally_of_chunk(chunk: ClassifiedChunk) -> Tally:
 
 def tally_of_failures(failures: pa.RecordBatch) -> Tally:
     """Return the number of failures of a batch, and the files among them."""
-    unreadable = failures.filter(pc.equal(failures.column("code"), FailureCode.FILE_UNREADABLE.value))
-    return Tally(0, failures.num_rows, frozenset(unreadable.column("id").to_pylist()))
+    codes: Any = failures.column("code")
+    unreadable: Any = pa.scalar(FailureCode.FILE_UNREADABLE.value)
+    ids: Any = failures.column("id").filter(pc.equal(codes, unreadable))
+    return Tally(0, failures.num_rows, frozenset(ids.to_pylist()))
 
 
 def summed(tallies: Iterable[Tally]) -> Tally:

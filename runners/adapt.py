@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from classer_core.classifiers import Classifier, shown
-from classer_core.errors import JobError, Problem
-from classer_core.learning import LearningError, Lesson, learn
+from classer_core.errors import JobError, LearningError, Problem
+from classer_core.learning import Lesson, learn
 from classer_core.saved import ClassifierStore
 from classer_core.storage_errors import as_problem
 
@@ -86,7 +86,7 @@ def embedding_model(job: Job, threads: int | None = None) -> EmbeddingModel:
         JobError: it does not embed texts.
         ModelLoadError: it can't be loaded.
     """
-    from classer_core.models import load_model
+    from classer_core.models.loading import load_model
     from classer_core.models.sentence_embedding import EmbeddingModel
 
     model = load_model(job.model, threads)

@@ -30,15 +30,17 @@ from classer_core.contents import PixelNeeds
 from classer_core.documents.expander import Expander
 from classer_core.errors import RecordError
 from classer_core.fetching import FetchRules
-from classer_core.records import Failure, Record, failures_to_arrow
+from classer_core.records import OWN_FIELDS, Failure, Record, failures_to_arrow
 from classer_core.requests import attachments_of
 from pipelines import transforms
 from pipelines.chunks import SourceChunk, record_json, shown_source
 from pipelines.fetch import ATTACHMENTS_AT_ONCE, shared_fetcher
-from pipelines.job import Job
-from pipelines.job.sections import FileOutput, FileSource
-from pipelines.read import FindFiles, SplitFile, read_part, source_columns
-from pipelines.readers import Columns, Part, reader_for
+from pipelines.read import ListPartsFn
+from pipelines.readers import Columns
+from pipelines.selection import Selection
+from pipelines.sources import BoundedSource
+from pipelines.sources.documents import DocumentSource
+from pipelines.sources.files import FileSource
 from pipelines.transforms import FailedRecord, as_mapping, failed_record, plain
 
 FAILED = "failed"
@@ -69,39 +71,40 @@ class ReadRecords(beam.PTransform[Any, Any]):
         error_handling: ErrorHandling = None,
     ) -> None:
         super().__init__()
-        given = _clean({"format": format, "path": path, "columns": columns, "delimiter": delimiter})
-        # A job needs more than its source; nothing but the source is looked at here.
-        self._job = Job(source=FileSource(**given), output=FileOutput(path="-"), labels=["-"])
+        kind: type[FileSource] | type[DocumentSource] = FileSource
+        settings = _clean({"format": format, "path": path, "columns": columns})
+        if format == "documents":
+            kind = DocumentSource
+        else:
+            settings["delimiter"] = delimiter
+        self._source = kind.model_validate(settings)
         self._error_handling = error_handling
 
     def expand(self, pbegin: Any) -> Any:
-        """Files, then their parts, then the rows of each part."""
-        source = self._job.source
-        files = pbegin | FindFiles(source.path)
-        if source.format == "documents":
-            row = RowTypeConstraint.from_fields([("id", str), ("file", str)])
-            return files | "Rows" >> beam.Map(lambda file: beam.Row(id=file[0], file=file[0])).with_output_types(row)
-        columns = source_columns(self._job)
+        """List the parts of the source, then read the rows of each."""
+        own = {name: name for name in OWN_FIELDS} | self._source.columns
+        columns = self._source.find_columns(Selection(own))
         rows = (
-            files
-            | "Split" >> beam.ParDo(SplitFile(self._job))
+            pbegin
+            | "Once" >> beam.Create([None], reshuffle=False)
+            | "Parts" >> beam.ParDo(ListPartsFn(self._source, columns))
             | "Spread" >> beam.Reshuffle()
-            | "Read" >> beam.ParDo(ReadPartRows(source, columns)).with_outputs(FAILED, main="rows")
+            | "Read" >> beam.ParDo(ReadRowsFn(self._source, columns)).with_outputs(FAILED, main="rows")
         )
         good = rows.rows | "Rows" >> beam.Map(lambda row: row).with_output_types(row_type(columns))
         return _outputs(good, rows[FAILED], self._error_handling)
 
 
-class ReadPartRows(beam.DoFn):
-    """(path, part) in, rows out; failures to their own output."""
+class ReadRowsFn(beam.DoFn):
+    """Reads parts of a source as rows; failures go to their own output."""
 
-    def __init__(self, source: FileSource, columns: Columns) -> None:
+    def __init__(self, source: BoundedSource, columns: Columns) -> None:
         self._source = source
         self._columns = columns
 
-    def process(self, element: tuple[str, Part]) -> Iterable[Any]:
-        """The rows of one part."""
-        for chunk in read_part(reader_for(self._source), element, self._columns, ""):
+    def process(self, part: Any) -> Iterable[Any]:
+        """Yield the rows of one part."""
+        for chunk in self._source.read(part, self._columns, ""):
             yield from row_values(chunk, self._columns)
             for failure in failures_to_arrow(chunk.failures).to_pylist():
                 yield beam.pvalue.TaggedOutput(FAILED, failed_record(failure))
@@ -166,8 +169,11 @@ class ExpandDocuments(beam.PTransform[Any, Any]):
     def expand(self, rows: Any) -> Any:
         """Fetched together, expanded in the sandbox together."""
         fields = named_fields_from_schema(schema_from_element_type(rows.element_type))
-        own = [(name, type_) for name, type_ in fields if name not in ("file", "document", "text", "pages")]
-        row = RowTypeConstraint.from_fields([*own, ("document", Optional[str]), ("text", str), ("pages", int)])
+        own: list[tuple[str, Any]] = [
+            (name, type_) for name, type_ in fields if name not in ("file", "document", "text", "pages")
+        ]
+        own += [("document", Optional[str]), ("text", str), ("pages", int)]
+        row = RowTypeConstraint.from_fields(own)
         expanded = (
             rows
             | "Together" >> beam.BatchElements(ATTACHMENTS_AT_ONCE, ATTACHMENTS_AT_ONCE)
@@ -190,10 +196,10 @@ class ExpandRows(beam.DoFn):
 
     def process(self, rows: Sequence[Any]) -> Iterable[Any]:
         """Each row ends as itself with a text, or as a failure."""
-        found = [as_mapping(row) for row in rows]
+        given = [dict(as_mapping(row)) for row in rows]
         errors: dict[int, Failure] = {}
         records: dict[int, Record] = {}
-        for number, row in enumerate(found):
+        for number, row in enumerate(given):
             try:
                 attachments = attachments_of(file=row.get("file"))
                 records[number] = Record(str(row.get("id", "")), row.get("text") or "", UNUSED, attachments=attachments)
@@ -204,8 +210,8 @@ class ExpandRows(beam.DoFn):
             id(item): error for item, error in zip(pending, shared_fetcher(self._rules).fetch(pending), strict=True)
         }
         for number, record in list(records.items()):
-            if error := next((unread[id(item)] for item in record.attachments if unread[id(item)]), None):
-                errors[number] = Failure.of(error, record.id, "fetch")
+            if problem := next((unread[id(item)] for item in record.attachments if unread[id(item)]), None):
+                errors[number] = Failure.of(problem, record.id, "fetch")
                 del records[number]
         for (number, record), content in zip(
             list(records.items()), self._expander.expand(list(records.values())), strict=True
@@ -213,13 +219,13 @@ class ExpandRows(beam.DoFn):
             if isinstance(content, RecordError):
                 errors[number] = Failure.of(content, record.id, "expand")
             else:
-                row = {name: value for name, value in found[number].items() if name != "file"}
+                row = {name: value for name, value in given[number].items() if name != "file"}
                 text = "\n\n".join(page.text for page in content.pages if page.text)
                 yield beam.Row(
-                    **row | {"document": found[number].get("file"), "text": text, "pages": len(content.pages)}
+                    **row | {"document": given[number].get("file"), "text": text, "pages": len(content.pages)}
                 )
         for number, failure in errors.items():
-            failure.record = record_json(found[number] | {"file": shown_source(found[number].get("file"))})
+            failure.record = record_json(given[number] | {"file": shown_source(given[number].get("file"))})
             [row] = failures_to_arrow([failure]).to_pylist()
             yield beam.pvalue.TaggedOutput(FAILED, failed_record(row))
 

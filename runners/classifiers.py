@@ -61,9 +61,9 @@ def diff(first: Name, second: Name, folder: Folder = "classifiers") -> None:
     """Shows what differs between two versions."""
     store = ClassifierStore(folder)
     with _stopping(folder):
-        names = [str(store.list().resolve(name)) for name in (first, second)]
-        texts = [store.text(name).splitlines(keepends=True) for name in names]
-    print("".join(difflib.unified_diff(*texts, *names)), end="")
+        old, new = (str(store.list().resolve(name)) for name in (first, second))
+        before, after = (store.text(name).splitlines(keepends=True) for name in (old, new))
+    print("".join(difflib.unified_diff(before, after, old, new)), end="")
 
 
 def _classifier_in(file: Path) -> Classifier:

@@ -147,16 +147,15 @@ def classify(
 
 
 def _first_look(job: Job, folder: Path) -> str:
-    """What fails of a sample of a job's rows, if anything; empty where its source is not on this machine."""
-    from classer_core.storage import is_url
-    from pipelines.job.sections import FileSource
+    """Return what fails of a sample of a job's rows, if anything; empty where its source is not on this machine."""
+    from classer_core.filesystems import is_url
 
-    if not isinstance(job.source, FileSource) or job.source.format == "documents" or any(map(is_url, job.source.path)):
+    source = job.source
+    if source.is_stream or source.own_files or not source.patterns or any(map(is_url, source.patterns)):
         return ""
-    from pipelines.read import source_columns
     from pipelines.sample import first_look
 
-    look = first_look(job, source_columns(job), str(folder))
+    look = first_look(source, source.find_columns(job.selection), job.requests, str(folder))
     return str(look) if look.failures else ""
 
 

@@ -9,11 +9,9 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 from apache_beam.portability.api import beam_runner_api_pb2
 
-from classer_core.storage import is_url
+from classer_core.filesystems import is_url
 from pipelines.graph import build
-from pipelines.job import Job
-from pipelines.job.sections import FileSource
-from pipelines.read import source_columns
+from pipelines.job.model import Job
 from pipelines.readers import Columns
 from runners.beam_options import new_pipeline
 from runners.local import loader, readers_of, run_name
@@ -53,17 +51,18 @@ def dry_run(job: Job, folder: Path, runner: str, beam_args: Sequence[str] = ()) 
     build(pipeline, job, _columns(job), run_name(), str(folder), load, readers=readers)
     if runner == "dataflow":
         pipeline.run()
-        proto = pipeline.runner.proto_pipeline
+        dataflow: Any = pipeline.runner
+        proto = dataflow.proto_pipeline
     else:
         proto = pipeline.to_runner_api()
     return Graph(_steps(proto), _images(proto), proto)
 
 
 def _columns(job: Job) -> Columns:
-    """Files on this machine are looked at; of others, the columns are those that the job names."""
+    """Return the columns of files on this machine; of sources elsewhere, those that the job names."""
     source = job.source
-    if source.is_stream or (isinstance(source, FileSource) and not any(is_url(path) for path in source.path)):
-        return source_columns(job)
+    if source.is_stream or (source.patterns and not any(map(is_url, source.patterns))):
+        return source.find_columns(job.selection)
     return Columns(job.field_columns, pa.schema([]))
 
 

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
 from rich.console import Console
@@ -20,9 +19,8 @@ from classer_core.errors import JobError, Problem
 from classer_core.evaluation import Answers, Report, Rows, evaluate
 from classer_core.records import RESULT_SCHEMA
 from pipelines.gold import Gold, read_gold
-from pipelines.job import Job
-from pipelines.job.sections import FileOutput
-from pipelines.read import source_columns
+from pipelines.job.model import Job
+from pipelines.outputs.files import FileOutput
 from runners.adapt import adapted
 from runners.local import run_job
 
@@ -61,8 +59,10 @@ def evaluate_job(
         trial, text_column = _trial(asked, job.mode, gold, Path(scratch))
         summary = run_job(trial, folder, console=console, load=load, only=frozenset(gold.labels))
         assert summary is not None  # local runs end
-        results = _read_results(Path(trial.output.path), text_column)
-        failed_ids = ds.dataset(trial.failures_output.path, format="parquet").to_table(columns=["id"])["id"].to_pylist()
+        results = _read_results(Path(trial.output.place), text_column)
+        failed_ids: list[Any] = (
+            ds.dataset(trial.failures_output.place, format="parquet").to_table(columns=["id"])["id"].to_pylist()
+        )
     if not len(results):
         message = f"none of {len(gold.labels):,} rows with a label got an answer: {summary.failures or 'no such ids'}"
         remedy = "Correct them; `classer run` shows failures with their reasons."
@@ -112,18 +112,18 @@ def _trial(job: Job, mode: str | None, gold: Gold, scratch: Path) -> tuple[Job, 
             "threshold": 0.0 if mode == "multi" else job.threshold,
         }
     )
-    text = source_columns(trial).fields.get("text")
+    text = trial.source.find_columns(trial.selection).fields.get("text")
     if text is None:
         return trial, None
     return trial.model_copy(update={"passthrough": [text]}), f"input_{text}" if text in RESULT_SCHEMA.names else text
 
 
-def _read_results(path: Path, text_column: str | None) -> pa.Table:
+def _read_results(path: Path, text_column: str | None) -> Any:
     """Result rows in the order of their ids, which no run changes; the text as a column `text`."""
     columns: dict[str, Any] = {
         name: ds.field(name) for name in ("id", "label", "labels", "confidence", "model", "classifier")
     }
-    columns["text"] = ds.field(text_column) if text_column else ds.scalar(None)
+    columns["text"] = ds.field(text_column) if text_column else ds.scalar(None)  # type: ignore[arg-type]  # the stubs lack null
     return (
         ds.dataset(path, format="parquet")
         .to_table(columns=columns)
@@ -131,7 +131,7 @@ def _read_results(path: Path, text_column: str | None) -> pa.Table:
     )
 
 
-def _judged(job: Job, results: pa.Table, gold: Sequence[tuple[str, ...]], fallback: bool) -> Answers:
+def _judged(job: Job, results: Any, gold: Sequence[tuple[str, ...]], fallback: bool) -> Answers:
     several = results["labels"].is_valid().to_pylist()
     if set(several) != {job.mode == "multi"}:
         remedy = "Evaluate one mode at a time: give rows without a `mode` of their own."
@@ -146,7 +146,7 @@ def _judged(job: Job, results: pa.Table, gold: Sequence[tuple[str, ...]], fallba
         threshold = DETECTION_THRESHOLD if job.min_confidence is None else job.min_confidence
         return _multi(job, gold, rows, results["label"], confidence, threshold)
     answered, right, sure = results["label"].to_pylist(), [labels[0] for labels in gold], confidence.to_numpy()
-    final = None
+    final: list[Any] | None = None
     if fallback:
         limit = job.abstention.min_confidence
         final = [label if at >= limit else job.fallback_label for label, at in zip(answered, sure, strict=True)]

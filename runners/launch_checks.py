@@ -1,4 +1,4 @@
-"""What a job writes to, tried before a record is read; what it reads is tried by `source_columns`."""
+"""What a job writes to, tried before a record is read; what it reads is tried when its columns are found."""
 
 from __future__ import annotations
 
@@ -8,22 +8,23 @@ from pathlib import Path
 
 from classer_core.errors import JobError, Problem
 from classer_core.fetching.rules import redacted
-from classer_core.storage import is_url, join, list_folder, remove, write_whole
+from classer_core.filesystems import is_url
+from classer_core.records import FAILURE_SCHEMA
+from classer_core.storage import join, list_folder, remove, write_whole
 from classer_core.storage_errors import as_problem
-from pipelines.bigquery.prepare import prepare_tables
-from pipelines.job import Job
-from pipelines.job.sections import BigQueryOutput, FileOutput, FileSource
-from pipelines.queues.settings import queue_settings
-from pipelines.queues.topics import check_topics
+from pipelines.chunks import output_schema
+from pipelines.job.model import Job
+from pipelines.outputs import Output
 from pipelines.readers import Columns
 from pipelines.storage import is_match
 from pipelines.writers.lease import check_free
+from pipelines.written import Merging, WritePlan
 
 
 def folders_of(job: Job) -> dict[str, str]:
-    """Key of the job -> folder that it writes."""
+    """Return key of the job -> folder that it writes."""
     outputs = {"output.path": job.output, "failures": job.failures_output}
-    return {place: output.path for place, output in outputs.items() if isinstance(output, FileOutput)}
+    return {place: output.folder for place, output in outputs.items() if output.folder is not None}
 
 
 def exclusive_folders(job: Job) -> list[str]:
@@ -51,10 +52,20 @@ def check_places(job: Job, columns: Columns, run: str, folder: str) -> None:
         AnotherRunError: another run writes the same folder.
     """
     check_folders(job, run)
-    prepare_tables(job, columns, run)
-    if job.source.is_stream:
-        queue_settings(job, folder).check()
-    check_topics(job)
+    prepare_outputs(job, columns, run)
+    if (stream := job.stream) is not None:
+        stream.queue(folder, job.folders).check()
+
+
+def prepare_outputs(job: Job, columns: Columns, run: str) -> None:
+    """Try the places of rows that are not folders, and make tables that are missing.
+
+    Raises:
+        JobError: with the problems found.
+    """
+    merging = Merging(columns, job.column_of("id") or "id", job.source.watermark_column)
+    job.output.prepare("output", WritePlan(output_schema(columns.passed), run, job.source.is_stream), merging)
+    job.failures_output.prepare("failures", WritePlan(FAILURE_SCHEMA, run, job.source.is_stream))
 
 
 def check_folders(job: Job, run: str) -> None:
@@ -64,8 +75,7 @@ def check_folders(job: Job, run: str) -> None:
         JobError: with every problem found.
         AnotherRunError: another run holds one of them.
     """
-    files = [output for output in (job.output, job.failures_output) if isinstance(output, FileOutput)]
-    problems = [problem for output in files for problem in _own_output(job, output)]
+    problems = [problem for output in job.outputs.values() for problem in _own_output(job, output)]
     if problems:
         raise JobError(problems)
     for place, folder in {**folders_of(job), **_temporary_folders(job)}.items():
@@ -81,10 +91,10 @@ def check_folders(job: Job, run: str) -> None:
 
 
 def _temporary_folders(job: Job) -> dict[str, str]:
-    """Key of the job -> folder of a load job's files."""
+    """Return key of the job -> folder of files that a run makes and removes."""
     outputs = {"output.temporary": job.output, "failures.temporary": job.failures}
-    tables = {place: output for place, output in outputs.items() if isinstance(output, BigQueryOutput)}
-    return {place: output.temporary for place, output in tables.items() if output.temporary is not None}
+    scratch = {place: output.scratch_folder for place, output in outputs.items() if output is not None}
+    return {place: folder for place, folder in scratch.items() if folder is not None}
 
 
 def _try(folder: str, run: str) -> None:
@@ -99,13 +109,13 @@ def _try(folder: str, run: str) -> None:
         list_folder(folder)
 
 
-def _own_output(job: Job, output: FileOutput) -> Iterator[Problem]:
-    """What a job has written must not be among what it reads; local files are looked at when it is checked."""
-    folder = output.path
-    if not isinstance(job.source, FileSource) or not is_url(folder):
+def _own_output(job: Job, output: Output) -> Iterator[Problem]:
+    """Yield patterns that match what the job writes; local files are looked at when it is checked."""
+    folder = output.folder
+    if folder is None or not is_url(folder):
         return
     written = join(folder, f"part-00000-of-00001-run.{output.format}")
-    for pattern in job.source.path:
+    for pattern in job.source.patterns:
         if is_match(pattern, written):
             message = f"matches files of the job's own output {redacted(folder)}"
             yield Problem("source.path", redacted(pattern), message, "Write to another folder.")

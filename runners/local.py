@@ -22,15 +22,11 @@ from classer_core.engine import Engine
 from classer_core.errors import TooManyFailuresError, UnreadableFilesError
 from classer_core.fetching.rules import without_secrets
 from classer_core.hardware import available_cores
-from classer_core.storage import is_url, join
+from classer_core.storage import join
 from pipelines import progress
 from pipelines.graph import build
-from pipelines.job import Job
-from pipelines.job.checks import need_end
-from pipelines.read import source_columns
-from pipelines.readers.parquet import count_rows
+from pipelines.job.model import Job
 from pipelines.sample import first_look
-from pipelines.storage import find_files
 from pipelines.streaming.polling import join_all
 from pipelines.streaming.stopping import stopped_by_signals
 from pipelines.writers.lease import held
@@ -78,16 +74,16 @@ def run_job(
     """
     if job.source.is_stream:
         if only is not None:
-            need_end(job)
+            _ = job.bounded_source  # raises: a stream has no set of records
         beam_args = ["--streaming", *beam_args]
     launch = launch_options(runner, beam_args)
     pipeline = new_pipeline(runner, launch.options)
     run = run_name()
     check_budget(job, runner, launch.at_once)
     job = adapted(job, str(folder), threads_at_once(launch.at_once))
-    columns = source_columns(job)
+    columns = job.source.find_columns(job.selection)
     check_places(job, columns, run, str(folder))
-    look = first_look(job, columns, str(folder))
+    look = first_look(job.source, columns, job.requests, str(folder))
     if look.failures and console is not None:
         console.print(str(look), style="yellow", markup=False, highlight=False, soft_wrap=True)
     if load is not None:
@@ -198,13 +194,6 @@ def _spared_from_collection() -> Iterator[None]:
         gc.unfreeze()
 
 
-def _rows_known(job: Job) -> int | None:
-    """The number of records, where files of this machine tell it without being read."""
-    if job.source.format != "parquet" or any(map(is_url, job.source.path)):
-        return None
-    return count_rows(find_files(job.source.path))
-
-
 @contextmanager
 def _progress_bar(console: Console | None, job: Job) -> Iterator[None]:
     if console is None or not console.is_terminal:
@@ -215,7 +204,7 @@ def _progress_bar(console: Console | None, job: Job) -> Iterator[None]:
     stop = threading.Event()
     first, started = progress.done(), time.perf_counter()
     with bar:
-        task = bar.add_task("records", total=_rows_known(job), rate="")
+        task = bar.add_task("records", total=job.bounded_source.count_rows() if job.stream is None else None, rate="")
 
         def follow() -> None:
             while not stop.wait(0.2):

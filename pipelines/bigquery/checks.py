@@ -68,7 +68,7 @@ class RowCheck:
             good = good.take(pa.array([row for row in range(len(good)) if row not in refused], pa.int32()))
         return good, sorted(refused.values(), key=lambda refusal: refusal.row)
 
-    def _problems(self, field: SchemaField, column: pa.Array[Any]) -> Iterator[tuple[int, str]]:
+    def _problems(self, field: SchemaField, column: Any) -> Iterator[tuple[int, str]]:
         name, type_ = type_of(field), column.type
         if field.mode == "REPEATED":
             if column.null_count < len(column) and (flat := pc.list_flatten(column)).null_count:
@@ -96,11 +96,11 @@ class RowCheck:
                 yield row, f"outside the years 1 to 9999 of {name}"
 
 
-def converted(column: pa.Array[Any], type_: pa.DataType) -> tuple[pa.Array[Any], dict[int, str]]:
+def converted(column: Any, type_: Any) -> tuple[pa.Array[Any], dict[int, str]]:
     """A column as another type, and the rows whose values don't fit, which have none then."""
-    options = pc.CastOptions(target_type=type_, allow_time_truncate=True)
+    options: Any = pc.CastOptions(target_type=type_, allow_time_truncate=True)
     try:
-        found = pc.cast(column, options=options)
+        found = column.cast(options=options)
         found.validate(full=True)
         return found, {}
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
@@ -108,7 +108,7 @@ def converted(column: pa.Array[Any], type_: pa.DataType) -> tuple[pa.Array[Any],
     values, wrong = [], {}
     for row in range(len(column)):
         try:
-            value = pc.cast(column.slice(row, 1), options=options)
+            value = column.slice(row, 1).cast(options=options)
             value.validate(full=True)
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
             wrong[row] = f"does not fit: {str(error).splitlines()[0][:200]}"
@@ -128,5 +128,5 @@ def _decimal_problems(field: SchemaField, name: str, column: pa.Array[Any]) -> I
             yield row, f"{value} is outside {name}"
 
 
-def _rows(mask: pa.Array[Any]) -> list[int]:
+def _rows(mask: Any) -> list[int]:
     return [int(row) for row in pc.indices_nonzero(pc.fill_null(mask, False)).to_pylist()]

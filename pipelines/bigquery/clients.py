@@ -52,6 +52,7 @@ def rest_client(project: str) -> Any:
     from google.auth.credentials import AnonymousCredentials
     from google.cloud import bigquery
 
+    credentials: Any
     credentials, default = AnonymousCredentials(), os.environ.get("GOOGLE_CLOUD_PROJECT")
     if not os.environ.get(REST_EMULATOR):
         credentials, default = google.auth.default()

@@ -8,15 +8,12 @@ from typing import Any
 import pyarrow as pa
 
 from classer_core.errors import JobError, Problem
-from classer_core.records import FAILURE_SCHEMA, RESULT_SCHEMA
+from classer_core.records import RESULT_SCHEMA
 from pipelines.bigquery.clients import require, rest_client
 from pipelines.bigquery.problems import job_problems, wrong
 from pipelines.bigquery.schema import CLASSIFIED_AT, differences, schema_problems, table_fields, type_of
 from pipelines.bigquery.write import Target
-from pipelines.chunks import output_schema
-from pipelines.job import Job
-from pipelines.job.sections import BigQueryOutput, BigQuerySource
-from pipelines.readers import Columns
+from pipelines.written import Merging
 
 # What a run that was killed leaves behind; longer than a run takes.
 STAGING_LIFE = timedelta(days=7)
@@ -25,40 +22,44 @@ RESULTS_DESCRIPTION = "Rows classified by Classer Pipelines, partitioned by the 
 FAILURES_DESCRIPTION = "Records without an answer, written by Classer Pipelines."
 
 
-def prepare_tables(job: Job, columns: Columns, run: str) -> None:
-    """Makes the tables of a job's output and failures, or adds the columns that they lack; and staging tables.
+def prepare_table(section: str, target: Target, merging: Merging | None = None) -> None:
+    """Make a table of results or failures, or add the columns that it lacks; and its staging table.
+
+    Args:
+        section: of the job: `output` or `failures`.
+        target: where rows will go.
+        merging: of results, what they are merged by.
 
     Raises:
         JobError: no credentials, project or dataset; a column of another type, or one that no table can have.
     """
-    if isinstance(job.output, BigQueryOutput):
-        require("output.table")
-        target = Target(job.output, output_schema(columns.passed), run)
-        if problems := schema_problems("passthrough", target.row_schema) or _key_problems(job, target, columns):
+    require(f"{section}.table")
+    if target.is_results:
+        problems = schema_problems("passthrough", target.row_schema)
+        if not problems and merging is not None:
+            problems = _key_problems(target, merging)
+        if problems:
             raise JobError(problems)
-        _prepare("output", target, "classified_at", "label", RESULTS_DESCRIPTION)
-    if isinstance(job.failures_output, BigQueryOutput):
-        require("failures.table")
-        target = Target(job.failures_output, FAILURE_SCHEMA, run)
-        _prepare("failures", target, "attempted_at", "code", FAILURES_DESCRIPTION)
+        _prepare(section, target, "classified_at", "label", RESULTS_DESCRIPTION)
+    else:
+        _prepare(section, target, "attempted_at", "code", FAILURES_DESCRIPTION)
 
 
-def _key_problems(job: Job, target: Target, columns: Columns) -> list[Problem]:
-    """Rows merge by what the source says of them: answers of two runs differ."""
+def _key_problems(target: Target, merging: Merging) -> list[Problem]:
+    """Return what is wrong with the key. Rows merge by what the source says of them: answers of two runs differ."""
     key = target.output.key
     if target.output.write != "merge":
         return []
     problems = []
-    if "id" in key and "id" not in columns.fields:
-        column, message = job.column_of("id") or "id", "is not a column of the source, and rows merge by it"
+    if "id" in key and "id" not in merging.columns.fields:
+        message = "is not a column of the source, and rows merge by it"
         remedy = "Name the column of the key in source.columns.id."
-        problems.append(Problem("source.columns.id", column, message, remedy))
-    source = job.source
-    if isinstance(source, BigQuerySource) and source.watermark and source.watermark not in columns.passed.names:
+        problems.append(Problem("source.columns.id", merging.id_column, message, remedy))
+    if merging.watermark is not None and merging.watermark not in merging.columns.passed.names:
         message, remedy = "is not passed through, and says which row is newer", "Name it in `passthrough:`."
-        problems.append(Problem("source.watermark", source.watermark, message, remedy))
-    own = {*RESULT_SCHEMA.names, CLASSIFIED_AT.name} - {"id"}
-    fields = {field.name: field for field in table_fields(target.row_schema) if field.name not in own}
+        problems.append(Problem("source.watermark", merging.watermark, message, remedy))
+    answers = {*RESULT_SCHEMA.names, CLASSIFIED_AT.name} - {"id"}
+    fields = {field.name: field for field in table_fields(target.row_schema) if field.name not in answers}
     for name in key:
         if name not in fields:
             message, remedy = "is not a column that the source gives the results", f"Those are: {', '.join(fields)}."
@@ -69,13 +70,13 @@ def _key_problems(job: Job, target: Target, columns: Columns) -> list[Problem]:
     return problems
 
 
-def _prepare(place: str, target: Target, day: str, label: str, description: str) -> None:
+def _prepare(section: str, target: Target, day: str, label: str, description: str) -> None:
     from google.api_core import exceptions
     from google.cloud import bigquery
 
     schema, name = target.row_schema, str(target.table)
     client = rest_client(target.table.project)
-    with job_problems(f"{place}.table", name):
+    with job_problems(f"{section}.table", name):
         try:
             table = client.get_table(name)
         except exceptions.NotFound:
@@ -85,17 +86,17 @@ def _prepare(place: str, target: Target, day: str, label: str, description: str)
             table.time_partitioning = bigquery.TimePartitioning(field=day)
             table.clustering_fields = [label]
             table = client.create_table(table, exists_ok=True)
-        _evolve(place, client, table, schema)
+        _evolve(section, client, table, schema)
         if target.staged != target.table:
             _make_staging(client, target, client.get_table(name))
 
 
-def _evolve(place: str, client: Any, table: Any, schema: pa.Schema) -> None:
+def _evolve(section: str, client: Any, table: Any, schema: pa.Schema) -> None:
     from google.cloud.bigquery import SchemaField
 
     if table.table_type != "TABLE":
-        raise wrong(f"{place}.table", str(table.reference), f"is a {table.table_type}", "Name a table.")
-    new, problems = differences(f"{place}.table", schema, list(table.schema))
+        raise wrong(f"{section}.table", str(table.reference), f"is a {table.table_type}", "Name a table.")
+    new, problems = differences(f"{section}.table", schema, list(table.schema))
     if problems:
         raise JobError(problems)
     if new:

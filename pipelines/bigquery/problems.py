@@ -13,7 +13,7 @@ MESSAGE_CHARS = 400
 
 
 def wrong(place: str, value: str, message: str, remedy: str) -> JobError:
-    """The error of one problem."""
+    """Return the error of one problem."""
     return JobError([Problem(place, shown(value, 200) if value else "", message, remedy)])
 
 

@@ -1,4 +1,4 @@
-"""ReadTable: the rows of a table, or of a query's result, as chunks, through the Storage Read API in Arrow.
+"""The rows of a table, or of a query's result, as chunks, through the Storage Read API in Arrow.
 
 Only the columns that the job takes are read, as the table was when the job started. Views, and tables of which only the
 newest rows are wanted, are read by a query; the result of a query is a temporary table that BigQuery keeps for a day.
@@ -7,32 +7,28 @@ newest rows are wanted, are read by a query; the result of a query is a temporar
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-import apache_beam as beam
 import pyarrow as pa
 
-from classer_core.requests import RequestParser
 from pipelines.bigquery.clients import read_client, require, rest_client
 from pipelines.bigquery.jobs import run_once
 from pipelines.bigquery.names import TableName, quoted
 from pipelines.bigquery.problems import job_problems, wrong
 from pipelines.bigquery.schema import UnsupportedTypeError, arrow_schema, type_of
+from pipelines.bigquery.settings import TableSource
 from pipelines.bigquery.watermarks import newest, watermark_of
-from pipelines.chunks import CHUNK_ROWS, Chunk, SourceChunk, check_requests, content_id
-from pipelines.job import Job
-from pipelines.job.sections import BigQueryOutput, BigQuerySource
+from pipelines.chunks import CHUNK_ROWS, SourceChunk, content_id
 from pipelines.readers import Columns, Scope
 from pipelines.readers.arrow import chunk_of
-from pipelines.spread import SpreadParts
 
 MAX_STREAMS = 100
 
 
-def table_schema(source: BigQuerySource) -> pa.Schema:
-    """The columns of a source's table, or of its query's result.
+def table_schema(source: TableSource) -> pa.Schema:
+    """Return the columns of a source's table, or of its query's result.
 
     Raises:
         JobError: no credentials, project, dataset or table; a wrong query; or a column of a type that Arrow lacks.
@@ -47,16 +43,18 @@ def table_schema(source: BigQuerySource) -> pa.Schema:
             raise wrong(place, "", str(error), "Take a query that leaves the column out, or casts it.") from error
 
 
-def scope_of(job: Job) -> Scope:
-    """Which rows of its table a job reads: what is there now; with a watermark, what the last finished run left.
+def scope_of(source: TableSource, output: str | None) -> Scope:
+    """Return which rows are read: what is there now; with a watermark, what the last finished run left.
+
+    Args:
+        source: the table or query.
+        output: the table of the results, which keeps the watermark; None as in an evaluation, which reads all rows.
 
     Raises:
         JobError: the watermark is not a column of the table, or of no type that tells what is new.
     """
-    source, now = job.source, datetime.now(UTC)
-    if not isinstance(source, BigQuerySource) or source.watermark is None or source.table is None:
-        return Scope(now)
-    if not isinstance(job.output, BigQueryOutput):  # another run's output is looked at, as in an evaluation
+    now = datetime.now(UTC)
+    if source.watermark is None or source.table is None or output is None:
         return Scope(now)
     place = "source.watermark"
     with job_problems(place, source.watermark):
@@ -68,11 +66,11 @@ def scope_of(job: Job) -> Scope:
         if type_of(field) not in ("TIMESTAMP", "DATETIME", "DATE", "INT64") or field.mode == "REPEATED":
             message = f"is {type_of(field)}"
             raise wrong(place, source.watermark, message, "Name a column of TIMESTAMP, DATETIME, DATE or INT64.")
-        since = watermark_of(TableName.parse(job.output.table), source, type_of(field))
+        since = watermark_of(TableName.parse(output), source, type_of(field))
         return Scope(now, since, newest(source, since, type_of(field)))
 
 
-def _fields(source: BigQuerySource) -> Sequence[Any]:
+def _fields(source: TableSource) -> Sequence[Any]:
     from google.cloud import bigquery
 
     if source.table is not None:
@@ -82,64 +80,14 @@ def _fields(source: BigQuerySource) -> Sequence[Any]:
     return list(_client(source).query(source.query, job_config=dry).schema or [])
 
 
-class ReadTable(beam.PTransform[Any, Any]):
-    """Reads a table, or a query's result, as chunks of checked records.
-
-    Bounded. Rows that break a rule of the request are in their chunk's `failures`.
-    """
-
-    def __init__(self, job: Job, columns: Columns) -> None:
-        super().__init__()
-        self._job = job
-        self._columns = columns
-
-    def expand(self, pbegin: Any) -> Any:
-        """A read session, then its streams, then the rows of each: a stream that is read again has the same rows."""
-        return (
-            pbegin
-            | "Once" >> beam.Create([None], reshuffle=False)
-            | "OpenSession" >> beam.ParDo(OpenSession(self._job.source, self._columns))
-            | "Spread" >> SpreadParts()
-            | "Read" >> beam.ParDo(ReadStream(self._job, self._columns))
-        )
-
-
-class OpenSession(beam.DoFn):
-    """Anything in, (name, Arrow schema) of each read stream out."""
-
-    def __init__(self, source: BigQuerySource, columns: Columns) -> None:
-        self._source = source
-        self._columns = columns
-
-    def process(self, _: Any) -> Iterable[tuple[str, bytes]]:
-        """Runs the query first, where there is one."""
-        yield from open_streams(self._source, self._columns)
-
-
-class ReadStream(beam.DoFn):
-    """(name, Arrow schema) of read streams in, chunks out."""
-
-    def __init__(self, job: Job, columns: Columns) -> None:
-        self._job = job
-        self._columns = columns
-
-    def setup(self) -> None:
-        """Once per worker."""
-        self._parser = self._job.request_parser()
-
-    def process(self, element: tuple[str, bytes]) -> Iterable[Chunk]:
-        """The rows of one stream, checked."""
-        return read_stream(element, self._columns, self._parser)
-
-
-def read_stream(element: tuple[str, bytes], columns: Columns, parser: RequestParser) -> Iterator[Chunk]:
-    """The rows of one read stream, checked. A row's id is its own, or else the digest of its request."""
+def read_stream(element: tuple[str, bytes], columns: Columns) -> Iterator[SourceChunk]:
+    """Yield the rows of one read stream. A row's id is its own, or else the digest of its request."""
     for batch in stream_batches(element):
         for start in range(0, len(batch), CHUNK_ROWS):
-            yield check_requests(_chunk(batch.slice(start, CHUNK_ROWS), columns), parser)
+            yield _chunk(batch.slice(start, CHUNK_ROWS), columns)
 
 
-def open_streams(source: BigQuerySource, columns: Columns) -> list[tuple[str, bytes]]:
+def open_streams(source: TableSource, columns: Columns) -> list[tuple[str, bytes]]:
     """(name, Arrow schema) of the streams that together hold a job's source."""
     wanted = list(dict.fromkeys([*columns.fields.values(), *columns.passed.names]))
     query = _query(source, columns, wanted)
@@ -182,7 +130,7 @@ def _chunk(batch: pa.RecordBatch, columns: Columns) -> SourceChunk:
     return chunk
 
 
-def _query(source: BigQuerySource, columns: Columns, wanted: Sequence[str]) -> tuple[str, list[Any]] | None:
+def _query(source: TableSource, columns: Columns, wanted: Sequence[str]) -> tuple[str, list[Any]] | None:
     """What is to be queried, and with which parameters; None for a table that is read as it is."""
     from google.cloud import bigquery
 
@@ -207,7 +155,7 @@ def _query(source: BigQuerySource, columns: Columns, wanted: Sequence[str]) -> t
     return sql, parameters
 
 
-def _result_of(source: BigQuerySource, sql: str, parameters: list[Any], scope: Scope) -> TableName:
+def _result_of(source: TableSource, sql: str, parameters: list[Any], scope: Scope) -> TableName:
     """The table of a query's result: of the same job, whoever asks for it again."""
     from google.cloud import bigquery
 
@@ -225,6 +173,6 @@ def _result_of(source: BigQuerySource, sql: str, parameters: list[Any], scope: S
     return TableName(result.project, result.dataset_id, result.table_id)
 
 
-def _client(source: BigQuerySource) -> Any:
+def _client(source: TableSource) -> Any:
     """Who pays for a query: the project of the table, or of the environment."""
     return rest_client(TableName.parse(source.table).project if source.table else "")

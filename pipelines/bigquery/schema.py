@@ -43,7 +43,7 @@ FAILURE_DESCRIPTIONS = {
 }
 # BigQuery's legacy names of types, which its REST API answers with.
 STANDARD = {"INTEGER": "INT64", "FLOAT": "FLOAT64", "BOOLEAN": "BOOL", "STRUCT": "RECORD", "DECIMAL": "NUMERIC"}
-ARROW_TYPES = {
+ARROW_TYPES: dict[str, pa.DataType] = {
     "STRING": pa.string(),
     "JSON": pa.string(),
     "GEOGRAPHY": pa.string(),
@@ -170,6 +170,7 @@ def _field(item: pa.Field[Any], description: str) -> SchemaField:
 
     type_ = item.type.value_type if isinstance(item.type, pa.DictionaryType) else item.type
     mode = "NULLABLE" if item.nullable else "REQUIRED"
+    described: Any = description or None  # the library takes None, though its types do not say so
     if pa.types.is_list(type_) or pa.types.is_large_list(type_) or pa.types.is_fixed_size_list(type_):
         type_, mode = type_.value_type, "REPEATED"
         if pa.types.is_nested(type_) and not pa.types.is_struct(type_):
@@ -178,10 +179,10 @@ def _field(item: pa.Field[Any], description: str) -> SchemaField:
         if type_.num_fields == 0:
             raise UnsupportedTypeError("is a struct without fields, which BigQuery has not")
         inner = [_field(type_.field(n).with_nullable(True), "") for n in range(type_.num_fields)]
-        return SchemaField(item.name, "RECORD", mode, description=description or None, fields=inner)
+        return SchemaField(item.name, "RECORD", mode, description=described, fields=inner)
     extension = (item.metadata or {}).get(EXTENSION)
     name = next((name for name, value in EXTENSIONS.items() if value == extension), None) or _name_of(type_)
-    return SchemaField(item.name, name, mode, description=description or None)
+    return SchemaField(item.name, name, mode, description=described)
 
 
 def _name_of(type_: pa.DataType) -> str:

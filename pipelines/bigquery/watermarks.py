@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
+
+import apache_beam as beam
 
 from classer_core.classifiers import shown
 from classer_core.errors import JobError, Problem
 from pipelines.bigquery.clients import rest_client
 from pipelines.bigquery.names import TableName, quoted
-from pipelines.job.sections import BigQuerySource
+from pipelines.bigquery.settings import TableSource
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-def label_of(source: BigQuerySource) -> str:
+def label_of(source: TableSource) -> str:
     """The label's name: one for each source of a result table."""
     digest = hashlib.sha256(f"{source.table}\n{source.watermark}".encode()).hexdigest()[:12]
     return f"classer_since_{digest}"
 
 
-def watermark_of(output: TableName, source: BigQuerySource, type_: str) -> Any:
+def watermark_of(output: TableName, source: TableSource, type_: str) -> Any:
     """Return the newest watermark that the last finished run has seen; None without one.
 
     Raises:
@@ -43,7 +46,7 @@ def watermark_of(output: TableName, source: BigQuerySource, type_: str) -> Any:
         raise JobError([Problem(place, shown(text), message, remedy)]) from error
 
 
-def newest(source: BigQuerySource, since: Any, type_: str) -> Any:
+def newest(source: TableSource, since: Any, type_: str) -> Any:
     """The newest watermark that there is; `since` if there is nothing newer."""
     from google.cloud import bigquery
 
@@ -58,7 +61,7 @@ def newest(source: BigQuerySource, since: Any, type_: str) -> Any:
     return since if row.newest is None else row.newest
 
 
-def keep(output: TableName, source: BigQuerySource, until: Any) -> None:
+def keep(output: TableName, source: TableSource, until: Any) -> None:
     """Remembers how far a run came: after its rows are there."""
     client = rest_client(output.project)
     table = client.get_table(str(output))
@@ -81,3 +84,41 @@ def from_label(text: str, type_: str) -> Any:
         return int(text)
     moment = EPOCH + timedelta(microseconds=int(text))
     return moment if type_ == "TIMESTAMP" else moment.replace(tzinfo=None)
+
+
+class KeepWatermark(beam.PTransform[Any, Any]):
+    """Keeps the watermark of a source when all rows of a run are there, failures too, and none is left for the next.
+
+    Args:
+        source: the table whose watermark it is.
+        output: the table that it is kept with.
+        until: how far the run has read.
+        done: collections that are complete when rows are there.
+        postponed: numbers of records that the run left for the next one.
+    """
+
+    def __init__(self, source: TableSource, output: str, until: Any, done: Sequence[Any], postponed: Any) -> None:
+        super().__init__()
+        self._keep = KeepWatermarkFn(source, TableName.parse(output), until)
+        self._done = done
+        self._postponed = postponed
+
+    def expand(self, pbegin: Any) -> Any:
+        """Wait for all other steps."""
+        once = pbegin | "Once" >> beam.Create([None], reshuffle=False)
+        sides = [beam.pvalue.AsList(collection) for collection in (self._postponed, *self._done)]
+        return once | "Keep" >> beam.ParDo(self._keep, *sides)
+
+
+class KeepWatermarkFn(beam.DoFn):
+    """Keeps a watermark. Safe to be tried again."""
+
+    def __init__(self, source: TableSource, output: TableName, until: Any) -> None:
+        self._source = source
+        self._output = output
+        self._until = until
+
+    def process(self, _: None, postponed: list[int], *done: Any) -> None:
+        """Keep the watermark only if nothing was postponed; otherwise the next run would skip those rows."""
+        if self._until is not None and not sum(postponed):
+            keep(self._output, self._source, self._until)

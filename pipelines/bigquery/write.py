@@ -36,10 +36,11 @@ from pipelines.bigquery.recent import RecentRows, recent_rows
 from pipelines.bigquery.recorded import RecordedStreams
 from pipelines.bigquery.refused import failures_of, shortened
 from pipelines.bigquery.schema import result_table_schema
+from pipelines.bigquery.settings import TableOutput
 from pipelines.budget import give_back
-from pipelines.job.sections import BigQueryOutput
 from pipelines.limits import Verdict
 from pipelines.writers.files import WriteTemporaryFiles
+from pipelines.written import Written
 
 REFUSED = "refused"
 # Runners that keep what goes over a shuffle until it is processed, and process it once; on others it may be lost with
@@ -50,7 +51,7 @@ DURABLE_RUNNERS = ("DataflowRunner",)
 class Target(NamedTuple):
     """Where a run's rows go: `table` in the end, `staged` before, if that is another one."""
 
-    output: BigQueryOutput
+    output: TableOutput
     schema: pa.Schema
     run: str
 
@@ -85,14 +86,8 @@ class Target(NamedTuple):
     @property
     def files(self) -> str:
         """The folder of a load job's files."""
+        assert self.output.temporary is not None  # `method: load` has one
         return join(self.output.temporary, f"classer-{self.run}-{self.table.table}")
-
-
-class Written(NamedTuple):
-    """What comes out of an output: collections of failures, and one that is done when the rows are there."""
-
-    failures: tuple[Any, ...]
-    done: Any
 
 
 class WriteTable(beam.PTransform[Any, Any]):
@@ -107,7 +102,7 @@ class WriteTable(beam.PTransform[Any, Any]):
 
     def __init__(
         self,
-        output: BigQueryOutput,
+        output: TableOutput,
         schema: pa.Schema,
         run: str,
         is_stream: bool = False,
@@ -123,18 +118,18 @@ class WriteTable(beam.PTransform[Any, Any]):
         checked = batches | "CheckRows" >> beam.ParDo(CheckRows(target)).with_outputs(REFUSED, main="rows")
         if target.output.method == "load":
             files = beam.ParDo(WriteTemporaryFiles(target.files, "parquet"))
-            written, refused = checked.rows | "WriteFiles" >> files, (checked[REFUSED],)
+            written, refused = checked.rows | "WriteFiles" >> files, [checked[REFUSED]]
         else:
             recent = self._is_stream and not durable
             appended = beam.ParDo(AppendRows(target, self._is_stream, recent)).with_outputs(REFUSED, main="streams")
             sent = checked.rows | "AppendRows" >> appended
             written = sent.streams
-            refused = checked[REFUSED], sent[REFUSED]
+            refused = [checked[REFUSED], sent[REFUSED]]
         if self._is_stream:
             if durable:
                 written |= "Durable" >> beam.Reshuffle()
-            return Written(refused, written | "CommitStream" >> beam.ParDo(CommitStream(target)))
-        return Written(refused, written)
+            return Written(tuple(refused), written | "CommitStream" >> beam.ParDo(CommitStream(target)))
+        return Written(tuple(refused), written)
 
 
 class CheckRows(beam.DoFn):

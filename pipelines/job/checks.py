@@ -5,24 +5,28 @@ from __future__ import annotations
 import glob
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from classer_core.classifiers import Classifier, shown
-from classer_core.errors import JobError, Problem, RecordError
-from classer_core.storage import is_url
-from pipelines.job.sections import BigQueryOutput, BigQuerySource, FileOutput, FileSource
-
-if TYPE_CHECKING:
-    from pipelines.job import Job
+from classer_core.errors import Problem, RecordError
+from classer_core.filesystems import is_url
+from pipelines.job.model import Job
+from pipelines.outputs import Mistake
 
 
 def problems_of(job: Job, file: Path) -> list[Problem]:
     """Everything that can be known without looking beyond this machine."""
+    problems = _classifier_problems(job, file)
+    if job.failures is None and job.output.failures is None:
+        return [*problems, Problem(f"{file}: failures", "", "is missing", "Say where rows go that fail.")]
+    conflicts = (
+        Problem(f"{file}: {mistake.key}", shown(mistake.value), mistake.message, mistake.remedy)
+        for mistake in _output_conflicts(job)
+    )
     return [
-        *_classifier_problems(job, file),
+        *problems,
         *_path_problems(job, file),
         *_conflicts(job, file),
-        *_table_conflicts(job, file),
+        *conflicts,
         *_stream_problems(job, file),
     ]
 
@@ -69,39 +73,32 @@ def _conflicts(job: Job, file: Path) -> list[Problem]:
     ]
 
 
-def _table_conflicts(job: Job, file: Path) -> list[Problem]:
-    """What can't be with a table, or only with one."""
-    outputs = {"output": job.output, "failures": job.failures_output}
-    tables = {place: output for place, output in outputs.items() if isinstance(output, BigQueryOutput)}
-    source = job.source if isinstance(job.source, BigQuerySource) else None
-    merges = isinstance(job.output, BigQueryOutput) and job.output.write == "merge"
-    wrong: list[tuple[str, str, str, str]] = []
-    for place, output in tables.items():
-        if job.source.is_stream and (output.write != "append" or output.method == "load"):
-            message, remedy = "needs a source that ends", "Streams append by the Storage Write API: leave it out."
-            wrong.append((place, output.method if output.write == "append" else output.write, message, remedy))
-        if source is not None and source.table == output.table:
-            wrong.append((f"{place}.table", output.table, "is the job's own source", "Name another table."))
-    if "failures" in tables and tables["failures"].write == "merge":
-        wrong.append(("failures.write", "merge", "is for results", "Failures are appended, or replaced."))
-    if job.only == "stale" and isinstance(job.output, BigQueryOutput) and job.output.write == "append":
-        wrong.append(("only", "stale", "would append rows that are there", "Set output.write: merge, or replace."))
+def _output_conflicts(job: Job) -> Iterator[Mistake]:
+    """Yield what can't be with an output, or only with one."""
+    for section, output in job.outputs.items():
+        yield from output.mistakes(section, job.source.is_stream)
+        if output.place == job.source.place:
+            key = f"{section}.{output.place_key}"
+            yield Mistake(key, output.place, "is the job's own source", f"Name another {output.place_key}.")
+    merges = bool(job.output.merge_key)
+    if job.only == "stale" and not job.output.is_readable:
+        yield Mistake("only", "stale", "needs an output whose rows can be read back", "Leave it out.")
+    elif job.only == "stale" and not job.output.replaces:
+        yield Mistake("only", "stale", "would append rows that are there", "Set output.write: merge, or replace.")
     for name in ("max_rows", "max_tokens"):
         if getattr(job, name) is not None and not (merges and job.only == "stale" and job.dedup == "worker"):
             message = "needs a table to go on from: output.write: merge, only: stale and dedup: worker"
-            wrong.append((name, str(getattr(job, name)), message, "Leave it out, or set them."))
-    if source is not None and source.watermark is not None and not merges:
+            yield Mistake(name, str(getattr(job, name)), message, "Leave it out, or set them.")
+    if (watermark := job.source.watermark_column) is not None and not merges:
         message = "needs a table that says how far the last run came"
-        wrong.append(("source.watermark", source.watermark, message, "Set output.write: merge, or leave it out."))
-    return [Problem(f"{file}: {place}", shown(value), message, remedy) for place, value, message, remedy in wrong]
+        yield Mistake("source.watermark", watermark, message, "Set output.write: merge, or leave it out.")
 
 
 def _path_problems(job: Job, file: Path) -> list[Problem]:
     """Local paths only: what lies elsewhere is looked for when the job starts."""
     problems = []
-    outputs = {"output": job.output, "failures": job.failures_output}
-    folders = {name: output.path for name, output in outputs.items() if isinstance(output, FileOutput)}
-    for path in job.source.path if isinstance(job.source, FileSource) else ():
+    folders = {name: output.folder for name, output in job.outputs.items() if output.folder is not None}
+    for path in job.source.patterns:
         if is_url(path):
             continue
         found = [Path(match) for match in glob.iglob(path, recursive=True)]  # noqa: PTH207 - absolute patterns
@@ -115,9 +112,7 @@ def _path_problems(job: Job, file: Path) -> list[Problem]:
     for name, folder in folders.items():
         if not is_url(folder) and Path(folder).is_file():
             problems.append(Problem(f"{file}: {name}.path", shown(folder, 200), "is a file", "Name a folder."))
-    if job.failures_output is None:
-        problems.append(Problem(f"{file}: failures", "", "is missing", "Say where rows go that fail."))
-    elif job.failures_output.place.rstrip("/") == job.output.place.rstrip("/"):
+    if job.failures_output.place.rstrip("/") == job.output.place.rstrip("/"):
         message = "is the same place as the output's"
         problems.append(Problem(f"{file}: failures", shown(job.output.place), message, "Name another one."))
     return problems
@@ -127,18 +122,6 @@ def _covers(pattern: str, folder: str) -> bool:
     """Whether a pattern will match the files of a folder once they are there."""
     above, recursive, _ = pattern.partition("**")
     return bool(recursive) and not glob.has_magic(above) and Path(folder).is_relative_to(above)
-
-
-def need_end(job: Job) -> None:
-    """For what looks at a whole source.
-
-    Raises:
-        JobError: the job's source is a stream.
-    """
-    if job.source.is_stream:
-        remedy = "Give rows with their texts, or files, as in --set source={format: ndjson, path: sample.ndjson}."
-        message = "is a stream, which has no end"
-        raise JobError([Problem("source.format", job.source.format, message, remedy)])
 
 
 def _stream_problems(job: Job, file: Path) -> list[Problem]:
@@ -153,7 +136,7 @@ def _stream_problems(job: Job, file: Path) -> list[Problem]:
         for name, wanted in asked.items()
         if wanted
     ]
-    if isinstance(job.output, FileOutput) and isinstance(job.passthrough, list):
+    if job.output.folder is not None and isinstance(job.passthrough, list):
         message = "is what the folders of a stream's files are called"
         taken = [name for name in job.passthrough if name in ("date", "hour")]
         problems += [Problem(f"{file}: passthrough", name, message, "Rename the key.") for name in taken]

@@ -5,15 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from classer_core.classifiers import shown
 from classer_core.environment import FROM_ENVIRONMENT, holds_password, is_reference, is_secret_name
 from classer_core.errors import Problem
 from classer_core.fetching.rules import redacted
-
-if TYPE_CHECKING:
-    from pipelines.job import Job
+from pipelines.job.model import Job
 
 # Keys of a job that may be `env:NAME`; all values of `options` may.
 REFERENCES = ("cache", "source.bootstrap_servers", "output.bootstrap_servers", "failures.bootstrap_servers")

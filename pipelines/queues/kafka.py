@@ -18,7 +18,7 @@ from classer_core.errors import JobError
 from pipelines.queues import Message, Queue
 from pipelines.queues.event_time import MAX_FUTURE_S
 from pipelines.queues.kafka_cluster import ANSWER_S, KafkaCluster, kafka_library
-from pipelines.queues.kafka_message import attributes_of, message_of
+from pipelines.queues.kafka_message import attributes_of, message_of, place_of
 from pipelines.queues.offsets import PartitionOffsets, Reached
 
 if TYPE_CHECKING:
@@ -166,7 +166,7 @@ class KafkaQueue:
             if (error := message.error()) is not None:
                 self._settings.cluster.raise_if_final(self._settings.topic, error)
                 continue
-            number, offset = message.partition(), message.offset()
+            number, offset = place_of(message)[1:]
             with self._lock:
                 if self._offsets[number].is_restarted(offset):
                     log.warning("%s/%d begins anew at %d", self._settings.topic, number, offset)
@@ -178,9 +178,8 @@ class KafkaQueue:
     def _message(self, message: confluent_kafka.Message) -> Message:
         kind, milliseconds = message.timestamp()
         known = kind != self._library.TIMESTAMP_NOT_AVAILABLE
-        place = message.topic(), message.partition(), message.offset()
         return message_of(
-            place,
+            place_of(message),
             message.value(),
             message.key(),
             attributes_of(message),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pipelines.queues import Message
 from pipelines.queues.event_time import MAX_FUTURE_S, event_time, time_of
@@ -43,10 +43,18 @@ def message_of(
     )
 
 
+def place_of(message: confluent_kafka.Message) -> tuple[str, int, int]:
+    """Return the topic, the partition and the offset of a message that was received."""
+    topic, partition, offset = message.topic(), message.partition(), message.offset()
+    assert topic is not None and partition is not None and offset is not None
+    return topic, partition, offset
+
+
 def attributes_of(message: confluent_kafka.Message) -> dict[str, str]:
-    """The headers of a message; none of them where a name is not UTF-8, which the library can't give."""
+    """Return the headers of a message; none of them where a name is not UTF-8, which the library can't give."""
     try:
-        return {name: text_of(value) for name, value in message.headers() or ()}
+        headers: Any = message.headers() or ()
+        return {name: text_of(value) for name, value in headers}
     except (SystemError, UnicodeDecodeError):
         return {}
 

@@ -17,8 +17,8 @@ def client(kind: str, **arguments: Any) -> Any:
         JobError: the library is not installed, or there are no credentials.
     """
     try:
+        import google.cloud.pubsub_v1 as pubsub_v1
         from google.auth.exceptions import DefaultCredentialsError
-        from google.cloud import pubsub_v1
     except ImportError as error:
         remedy = "Install it: pip install 'classer-pipelines[gcp]'."
         raise JobError([Problem("format", "pubsub", "needs the package google-cloud-pubsub", remedy)]) from error

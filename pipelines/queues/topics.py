@@ -8,13 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
-
-from classer_core.errors import JobError, Problem
-from pipelines.job.sections import KafkaOutput, KafkaSource, PubSubOutput
-
-if TYPE_CHECKING:
-    from pipelines.job import Job
+from typing import Any, NamedTuple, Protocol
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,32 +77,3 @@ class TopicSettings(Protocol):
         Raises:
             JobError: the client library is not installed, or there are no credentials.
         """
-
-
-def check_topics(job: Job) -> None:
-    """Makes sure that the topics which a job writes to are there, and that it does not read them.
-
-    Raises:
-        JobError: it is not so.
-    """
-    for place, output in (("output.topic", job.output), ("failures.topic", job.failures_output)):
-        if isinstance(output, PubSubOutput | KafkaOutput):
-            topic_settings(output).check()
-        if isinstance(output, KafkaOutput) and isinstance(job.source, KafkaSource) and _same(output, job.source):
-            raise JobError([Problem(place, output.topic, "is what the job reads", "Write to another topic.")])
-
-
-def _same(output: KafkaOutput, source: KafkaSource) -> bool:
-    return (output.bootstrap_servers, output.topic) == (source.bootstrap_servers, source.topic)
-
-
-def topic_settings(output: PubSubOutput | KafkaOutput) -> TopicSettings:
-    """A job's output in, what opens its topic out. Client libraries are imported where one is wanted."""
-    if isinstance(output, PubSubOutput):
-        from pipelines.queues.pubsub_topic import PubSubTopicSettings
-
-        return PubSubTopicSettings(output.topic)
-    from pipelines.queues.kafka_cluster import KafkaCluster
-    from pipelines.queues.kafka_topic import KafkaTopicSettings
-
-    return KafkaTopicSettings(KafkaCluster(output.bootstrap_servers, output.options), output.topic)

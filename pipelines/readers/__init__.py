@@ -12,7 +12,6 @@ import pyarrow as pa
 from classer_core.errors import FailureCode
 from classer_core.records import Failure
 from pipelines.chunks import SourceChunk
-from pipelines.job.sections import FileSource
 
 
 @dataclass(frozen=True)
@@ -61,21 +60,6 @@ class Reader(Protocol):
 
     def read(self, file: BinaryIO, part: Part, columns: Columns, name: str) -> Iterator[SourceChunk]:
         """The rows of one part."""
-
-
-def reader_for(source: FileSource) -> Reader:
-    """The reader of a source's format."""
-    if source.format == "ndjson":
-        from pipelines.readers.ndjson import NdjsonReader
-
-        return NdjsonReader()
-    if source.format == "csv":
-        from pipelines.readers.csv import CsvReader
-
-        return CsvReader(source.delimiter)
-    from pipelines.readers.parquet import ParquetReader
-
-    return ParquetReader()
 
 
 def file_failure(name: str, error: Exception, after: str = "") -> Failure:

@@ -133,18 +133,23 @@ def _together(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     rows = size = 0
     for batch in batches:
         if batch.nbytes > CHUNK_BYTES:
-            yield from ([pa.concat_batches(held)] if held else [])
+            yield from ([_joined(held)] if held else [])
             held, rows, size = [], 0, 0
             step = max(1, len(batch) * CHUNK_BYTES // batch.nbytes)
             yield from (batch.slice(start, step) for start in range(0, len(batch), step))
             continue
         if held and (rows + len(batch) > CHUNK_ROWS or size + batch.nbytes > CHUNK_BYTES):
-            yield pa.concat_batches(held)
+            yield _joined(held)
             held, rows, size = [], 0, 0
         held.append(batch)
         rows, size = rows + len(batch), size + batch.nbytes
     if held:
-        yield pa.concat_batches(held)
+        yield _joined(held)
+
+
+def _joined(batches: list[pa.RecordBatch]) -> pa.RecordBatch:
+    joined: pa.RecordBatch = pa.concat_batches(batches)  # type: ignore[attr-defined]  # the stubs lack it
+    return joined
 
 
 def count_rows(paths: Iterable[str]) -> int:

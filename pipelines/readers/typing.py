@@ -96,7 +96,7 @@ def fit_columns(
     return pa.RecordBatch.from_arrays([arrays[name] for name in schema.names], schema=schema)
 
 
-def _array(values: list[Any], item: pa.Field[Any], rescued: list[dict[str, Any]]) -> pa.Array[Any]:
+def _array(values: list[Any], item: pa.Field[Any], rescued: list[dict[str, Any]]) -> Any:
     if is_json(item):
         return pa.array([None if value is None else as_json(value) for value in values], pa.string())
     nested = pa.types.is_nested(item.type)
@@ -134,7 +134,7 @@ def _fits(value: Any, type_: pa.DataType) -> bool:
 
 def _type_of(values: list[Any]) -> pa.DataType:
     try:
-        found = pa.infer_type(values)
+        found: pa.DataType = pa.infer_type(values)  # type: ignore[call-arg]  # the stubs demand a mask
     except (pa.ArrowException, OverflowError):
         return pa.string()
     return _without_nulls(found)

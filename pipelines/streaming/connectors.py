@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import groupby
 from typing import Any
 
@@ -13,70 +13,94 @@ from apache_beam.utils.timestamp import Timestamp
 
 from classer_core.environment import is_reference
 from classer_core.errors import JobError, Problem
-from pipelines.chunks import Chunk
-from pipelines.job import Job
-from pipelines.job.sections import FileSource, KafkaSource, PubSubSource
 from pipelines.queues import Message, kafka_message, pubsub
 from pipelines.queues.event_time import MAX_FUTURE_S
 from pipelines.queues.folder import file_message
+from pipelines.queues.kafka_cluster import KafkaCluster
 from pipelines.readers import Columns
-from pipelines.streaming.parsing import Entry, message_parser, pack
+from pipelines.requests import Requests
+from pipelines.streaming.parsing import Entry, MessageParser, pack
 from pipelines.writers.streams import partition_of
 
 _START = {"auto.offset.reset": "earliest"}
 
 
-class ReadMessages(beam.PTransform[Any, Any]):
-    """Reads a queue with one of Beam's connectors, into Messages. Unbounded.
+class ReadPubSub(beam.PTransform[Any, Any]):
+    """Reads a subscription into `Message`s. Unbounded; messages are acknowledged once Dataflow has them."""
 
-    Pub/Sub's acknowledges once Dataflow has the messages; KafkaIO is Java, and needs Java where the graph is built.
-    """
-
-    def __init__(self, source: PubSubSource | KafkaSource | FileSource, folder: str) -> None:
+    def __init__(
+        self, subscription: str, id_attribute: str | None, timestamp_attribute: str | None, max_future_s: float
+    ) -> None:
         super().__init__()
-        self._source = source
-        self._folder = folder
+        self._subscription = subscription
+        self._id_attribute = id_attribute
+        self._messages = beam.Map(pubsub.message_of, timestamp_attribute, max_future_s=max_future_s)
 
     def expand(self, pbegin: Any) -> Any:
-        """Messages as our own queues make them."""
-        source, ahead = self._source, self._source.max_future
-        if isinstance(source, PubSubSource):
-            from apache_beam.io.gcp.pubsub import ReadFromPubSub
+        """Keep the watermark of publishing: an attribute may say anything."""
+        from apache_beam.io.gcp.pubsub import ReadFromPubSub
 
-            read = ReadFromPubSub(
-                subscription=source.subscription,
-                with_attributes=True,
-                id_label=source.id_attribute,
-            )  # its watermark is that of publishing: an attribute may say anything
-            messages = beam.Map(pubsub.message_of, source.timestamp_attribute, max_future_s=ahead)
-            return pbegin | "ReadFromPubSub" >> read | "Messages" >> messages
-        if isinstance(source, KafkaSource):
-            from apache_beam.io.kafka import ReadFromKafka
+        read = ReadFromPubSub(subscription=self._subscription, with_attributes=True, id_label=self._id_attribute)
+        return pbegin | "ReadFromPubSub" >> read | "Messages" >> self._messages
 
-            read = ReadFromKafka(
-                {"bootstrap.servers": source.bootstrap_servers, "group.id": source.group, **_START, **_plain(source)},
-                [source.topic],
-                with_metadata=True,
-                commit_offset_in_finalize=True,
-            )
-            named = source.timestamp_attribute
-            return pbegin | "ReadFromKafka" >> read | "Messages" >> beam.Map(message_of_kafka, named, ahead)
-        found = [
-            pbegin | f"Watch{number}" >> fileio.MatchContinuously(pattern, interval=source.watch)
-            for number, pattern in enumerate(source.path)
+
+class ReadKafka(beam.PTransform[Any, Any]):
+    """Reads a topic into `Message`s. Unbounded. KafkaIO is Java, and needs Java where the graph is built."""
+
+    def __init__(
+        self, cluster: KafkaCluster, topic: str, group: str, timestamp_attribute: str | None, max_future_s: float
+    ) -> None:
+        super().__init__()
+        self._cluster = cluster
+        self._topic = topic
+        self._group = group
+        self._messages = beam.Map(message_of_kafka, timestamp_attribute, max_future_s)
+
+    def expand(self, pbegin: Any) -> Any:
+        """Commit what is processed.
+
+        Raises:
+            JobError: a setting is a secret, which the graph would show.
+        """
+        from apache_beam.io.kafka import ReadFromKafka
+
+        consumer = {"bootstrap.servers": self._cluster.bootstrap_servers, "group.id": self._group}
+        read = ReadFromKafka(
+            {**consumer, **_START, **_plain(self._cluster)},
+            [self._topic],
+            with_metadata=True,
+            commit_offset_in_finalize=True,
+        )
+        return pbegin | "ReadFromKafka" >> read | "Messages" >> self._messages
+
+
+class WatchFiles(beam.PTransform[Any, Any]):
+    """Gives each new file that patterns match as a `Message`. Unbounded."""
+
+    def __init__(self, patterns: Sequence[str], watch_s: float, folder: str, max_future_s: float) -> None:
+        super().__init__()
+        self._patterns = patterns
+        self._watch_s = watch_s
+        self._messages = beam.Map(message_of_file, folder, max_future_s)
+
+    def expand(self, pbegin: Any) -> Any:
+        """Watch each pattern."""
+        files = [
+            pbegin | f"Watch{number}" >> fileio.MatchContinuously(pattern, interval=self._watch_s)
+            for number, pattern in enumerate(self._patterns)
         ]
-        return found | beam.Flatten() | "Messages" >> beam.Map(message_of_file, self._folder, ahead)
+        return files | beam.Flatten() | "Messages" >> self._messages
 
 
-def _plain(source: KafkaSource) -> dict[str, str]:
-    """Options without secrets: those would be in the graph, for everybody to see who may see the job."""
-    if is_reference(source.bootstrap_servers):
+def _plain(cluster: KafkaCluster) -> dict[str, str]:
+    """Return options without secrets: those would be in the graph, for everybody to see who may see the job."""
+    if is_reference(cluster.bootstrap_servers):
         remedy = "Write the servers into the job; KafkaIO gets them with the graph."
         raise JobError([Problem("source.bootstrap_servers", "", "can't be kept out of a job's graph", remedy)])
-    if secret := [name for name, value in source.options.items() if is_reference(value)]:
+    if secret := [name for name, value in cluster.options.items() if is_reference(value)]:
         remedy = "Let KafkaIO's workers know it: a Google-managed cluster takes the job's service account."
         raise JobError([Problem(f"source.options.{secret[0]}", "", "can't be kept out of a job's graph", remedy)])
-    return {name: str(value) for name, value in source.options.items()}
+    return {name: str(value) for name, value in cluster.options.items()}
 
 
 def message_of_kafka(row: Any, timestamp_attribute: str | None, max_future_s: float = MAX_FUTURE_S) -> Message:
@@ -93,24 +117,25 @@ def message_of_file(found: Any, folder: str, max_future_s: float = MAX_FUTURE_S)
     return file_message(found.path, (found.size_in_bytes, found.last_updated_in_seconds), folder, max_future_s)
 
 
-class ParseMessages(beam.DoFn):
-    """Lists of Messages in, chunks out, each of one hour of event time."""
+class ParseMessagesFn(beam.DoFn):
+    """Makes chunks of lists of `Message`s, each of one hour of event time."""
 
-    def __init__(self, job: Job, columns: Columns) -> None:
-        self._job = job
+    def __init__(self, columns: Columns, requests: Requests, id_attribute: str | None) -> None:
         self._columns = columns
+        self._requests = requests
+        self._id_attribute = id_attribute
 
     def setup(self) -> None:
-        """Once per worker."""
-        self._parser = message_parser(self._job, self._columns, self._job.request_parser())
+        """Make the parser, which all bundles share."""
+        self._parser = MessageParser(self._columns, self._requests.parser(), self._id_attribute)
 
-    def process(self, messages: list[Message]) -> Iterable[Chunk]:
-        """What is no record is in the chunk's failures."""
+    def process(self, messages: list[Message]) -> Iterable[Any]:
+        """Yield chunks with their event times; messages that are not records are in `failures`."""
         entries = sorted(self._parser.parse(messages), key=lambda entry: entry.published_at)
         for _, same in groupby(entries, key=_partition):
-            found = list(same)
-            timestamp = Timestamp.from_utc_datetime(found[0].published_at)
-            yield TimestampedValue(pack(found, self._columns.passed), timestamp)
+            together = list(same)
+            timestamp = Timestamp.from_utc_datetime(together[0].published_at)
+            yield TimestampedValue(pack(together, self._columns.passed), timestamp)
 
 
 def _partition(entry: Entry) -> str:

@@ -14,23 +14,16 @@ from classer_core.cached import Known
 from classer_core.errors import FailureCode, RecordError
 from classer_core.records import Failure, Record
 from classer_core.requests import RequestParser, from_text
-from pipelines.chunks import ATTACHED, Chunk, printable, record_json, shown_source
-from pipelines.job import Job
+from pipelines.chunks import ATTACHED, Chunk, printable, record_json, shown_source, without_columns
 from pipelines.queues import Message
 from pipelines.readers import Columns
 from pipelines.readers.ndjson import MAX_LINE_BYTES, parse_object
 from pipelines.readers.typing import RESCUED, as_json
+from pipelines.selection import MESSAGE_COLUMNS
 
 # What an entry takes beside its body.
 ENTRY_BYTES = 1_000
 SHOWN_BYTES = 100_000
-# Columns of the message itself, and their types; a key of the body with such a name goes to `_rescued_data`.
-MESSAGE_COLUMNS: dict[str, pa.DataType] = {
-    "event_time": pa.timestamp("us", tz="UTC"),
-    "message_id": pa.string(),
-    "message_key": pa.string(),
-    "attributes": pa.string(),
-}
 
 
 @dataclass(slots=True)
@@ -53,21 +46,6 @@ class Entry:
     def is_fast(self) -> bool:
         """Whether it goes before others; failures wait for nobody's model."""
         return isinstance(self.outcome, Failure) or self.outcome.priority == "fast"
-
-
-def stream_columns(job: Job) -> Columns:
-    """What a job takes from its messages.
-
-    `fields`: request field -> key of the body, name of an attribute, or `message_id` or `message_key`.
-    `passed`: columns of the message, keys of the body as strings, `_rescued_data`.
-    """
-    # The messages of watched documents are our own: each names a file, and nothing else.
-    fields = {"file": "file"} if job.source.format == "documents" else job.field_columns
-    wanted = job.passthrough
-    if isinstance(wanted, bool):
-        every = ["event_time"] if job.source.format == "documents" else [*MESSAGE_COLUMNS, RESCUED]
-        wanted = every if wanted else []
-    return Columns(fields, pa.schema([(name, MESSAGE_COLUMNS.get(name, pa.string())) for name in wanted]))
 
 
 class MessageParser:
@@ -103,8 +81,9 @@ class MessageParser:
 
     def _parse(self, messages: Sequence[Message]) -> list[Entry]:
         bodies: list[dict[str, Any] | RecordError] = [self._body(message) for message in messages]
-        good = [number for number, body in enumerate(bodies) if isinstance(body, dict)]
-        given = [self._given(messages[number], bodies[number]) for number in good]
+        objects = {number: body for number, body in enumerate(bodies) if isinstance(body, dict)}
+        good = list(objects)
+        given = [self._given(messages[number], body) for number, body in objects.items()]
         names = {name for fields in given for name in fields}
         by_name = {name: [fields.get(name) for fields in given] for name in names}
         parsed = self._requests.parse(by_name, [self._id(messages[number]) for number in good])
@@ -189,21 +168,12 @@ class MessageParser:
         return tuple(values)
 
 
-def message_parser(job: Job, columns: Columns, requests: RequestParser) -> MessageParser:
-    """The parser of a job's messages."""
-    return MessageParser(columns, requests, getattr(job.source, "id_attribute", None))
-
-
 def pack(entries: Sequence[Entry], passed: pa.Schema) -> Chunk:
     """Entries in, a chunk of them out."""
     good = [entry for entry in entries if isinstance(entry.outcome, Record)]
     columns = zip(*(entry.row for entry in good), strict=True) if good else ([] for _ in passed)
     arrays = [pa.array(list(values), item.type) for values, item in zip(columns, passed, strict=True)]
-    rows = (
-        pa.RecordBatch.from_arrays(arrays, schema=passed)
-        if arrays
-        else pa.RecordBatch.from_struct_array(pa.array([{}] * len(good), pa.struct([])))
-    )
+    rows = pa.RecordBatch.from_arrays(arrays, schema=passed) if arrays else without_columns(len(good))
     known: dict[bytes, Known] = {}
     for entry in good:
         if entry.known is not None and (entry.known[1].source_id is not None or entry.known[0] not in known):

@@ -9,7 +9,7 @@ from dataclasses import replace
 from classer_core.errors import RecordError
 from classer_core.requests import RequestParser
 from classer_core.saved import ClassifierStore, SavedClassifiers
-from pipelines.job import Job
+from pipelines.requests import Requests
 
 log = logging.getLogger(__name__)
 
@@ -18,18 +18,22 @@ class Refresher:
     """Makes request parsers that know the newest versions of saved classifiers. What is damaged is as if not there.
 
     Args:
-        job: the job; what its classifier means at first is what it meant when the job was loaded.
+        requests: makes the parsers; what the job's classifier means at first is what it meant when it was loaded.
+        folder: of the saved classifiers.
+        every_s: how often new versions are looked for.
     """
 
-    def __init__(self, job: Job) -> None:
-        self._job = job
-        self._saved = job.saved_classifiers
-        self.requests = job.request_parser()
+    def __init__(self, requests: Requests, folder: str, every_s: float) -> None:
+        self._requests = requests
+        self._folder = folder
+        self._every_s = every_s
+        self._saved = requests.saved or SavedClassifiers(folder, {})
+        self.requests = requests.parser()
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._run, name="refresh", daemon=True)
 
     def start(self) -> None:
-        """Looks for new versions now, and every `refresh:` seconds from then on."""
+        """Look for new versions now, and every `every_s` seconds from then on."""
         self._thread.start()
 
     def close(self) -> None:
@@ -39,7 +43,7 @@ class Refresher:
     def refresh(self) -> None:
         """Looks once. A store that is down, or a version that is damaged, leaves all as it is."""
         try:
-            found = self._readable(ClassifierStore(self._job.classifiers).list())
+            found = self._readable(ClassifierStore(self._folder).list())
             if found != self._saved:
                 self.requests = self._parser(found)
                 self._saved = found
@@ -48,14 +52,14 @@ class Refresher:
 
     def _run(self) -> None:
         self.refresh()  # a job that goes on from a checkpoint may have been loaded long ago
-        while not self._closed.wait(self._job.refresh):
+        while not self._closed.wait(self._every_s):
             self.refresh()
 
     def _parser(self, saved: SavedClassifiers) -> RequestParser:
-        parser = self._job.request_parser(saved)
+        parser = self._requests.parser(saved)
         before, now = self.requests.classifier, parser.classifier
         if before is not None and now is not None and before.name != now.name:
-            log.warning("classifier %s is %s from now on", self._job.classifier, now.name)
+            log.warning("classifier %s is %s from now on", self._requests.defaults["classifier"], now.name)
         return parser
 
     def _readable(self, found: SavedClassifiers) -> SavedClassifiers:

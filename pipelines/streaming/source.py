@@ -15,12 +15,13 @@ from apache_beam.io.unbounded_source import CheckpointMark, ReadFromUnboundedSou
 from apache_beam.utils.timestamp import MAX_TIMESTAMP, MIN_TIMESTAMP, Timestamp
 
 from classer_core.cached import CachedEngine
+from classer_core.fetching.rules import FetchRules
 from classer_core.hardware import bound_kernel_caches
 from pipelines.chunks import Chunk
-from pipelines.job import Job
 from pipelines.queues import Message, QueueSettings
 from pipelines.readers import Columns
-from pipelines.streaming.parsing import Entry, message_parser, pack
+from pipelines.requests import Requests
+from pipelines.streaming.parsing import Entry, MessageParser, pack
 from pipelines.streaming.polling import Poller, poller
 from pipelines.streaming.preparation import Preparation
 from pipelines.streaming.refreshing import Refresher
@@ -39,18 +40,28 @@ class Stream:
     """What a reader has to know; travels to the workers.
 
     Args:
-        job: the job.
         columns: what is taken from messages.
-        folder: what the paths of records are relative to.
+        requests: how they become records.
+        classifiers: the folder of saved classifiers.
+        refresh_s: how often new versions of those are looked for.
+        rules: what records may reach.
         load: loads the engine; called once per worker process.
         bundle_s: how long the records of one bundle, and so of one file, are gathered at most.
+        own_files: patterns of the source, if attachments are files of it.
+        id_attribute: the attribute that tells messages apart.
+        stop_when_idle_s: after how long without messages the stream ends; None lets it go on.
     """
 
-    job: Job
     columns: Columns
-    folder: str
+    requests: Requests
+    classifiers: str
+    refresh_s: float
+    rules: FetchRules
     load: Callable[[], CachedEngine]
     bundle_s: float
+    own_files: tuple[str, ...] = ()
+    id_attribute: str | None = None
+    stop_when_idle_s: float | None = None
 
 
 class ReadStream(beam.PTransform[Any, Any]):
@@ -160,13 +171,13 @@ class QueueReader(UnboundedReader):
 
     def __init__(self, stream: Stream, settings: QueueSettings, position: Any) -> None:
         self._stream = stream
-        self._refresher = Refresher(stream.job)
+        self._refresher = Refresher(stream.requests, stream.classifiers, stream.refresh_s)
         self._poller = Poller(
             settings.open,
             position,
             self._parse,
             self._preparation,
-            stream.job.source.stop_when_idle,  # type: ignore[union-attr]
+            stream.stop_when_idle_s,
         )
         self._entries: list[Entry] = []
         self._taken_at = 0.0
@@ -248,9 +259,9 @@ class QueueReader(UnboundedReader):
         self._poller.close()
 
     def _parse(self, messages: Sequence[Message]) -> list[Entry]:
-        return message_parser(self._stream.job, self._stream.columns, self._refresher.requests).parse(messages)
+        stream = self._stream
+        return MessageParser(stream.columns, self._refresher.requests, stream.id_attribute).parse(messages)
 
     def _preparation(self, ready: Callable[[Entry], None], broken: Callable[[BaseException], None]) -> Preparation:
-        job = self._stream.job
-        rules = job.fetch_rules(self._stream.folder)
-        return Preparation(self._stream.load, rules, job.own_files, self._stream.columns.passed, ready, broken)
+        stream = self._stream
+        return Preparation(stream.load, stream.rules, stream.own_files, stream.columns.passed, ready, broken)

@@ -154,7 +154,7 @@ class WriteTemporaryFiles(beam.DoFn):
     def _close(self) -> None:
         self._writer.close()
         self._file.close()
-        self._file = self._writer = None
+        self._file = self._writer = None  # type: ignore[assignment]
         self._finished.append(self._path)
 
 

@@ -161,7 +161,7 @@ class _Replaced:
 def settle(folders: Sequence[str]) -> None:
     """Finish, or undo, what a run has left that was killed while it published. The caller holds the folders."""
     files = {folder: files_by_run(folder) for folder in folders}
-    if all([last_success(folder)] == (list(runs) or [None]) for folder, runs in files.items()):
+    if all(len(runs) <= 1 and last_success(folder) == next(iter(runs), None) for folder, runs in files.items()):
         return
     whole = newest_whole(files.values())
     if whole is None:

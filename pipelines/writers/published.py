@@ -13,6 +13,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import orjson
 import pyarrow as pa
@@ -138,7 +139,7 @@ def ids_in(path: str) -> list[str]:
     try:
         with open_file(path) as file:
             if path.endswith(".parquet"):
-                ids = pq.read_table(file, columns=["id"]).column("id").to_pylist()
+                ids: list[Any] = pq.read_table(file, columns=["id"]).column("id").to_pylist()
             else:
                 ids = [orjson.loads(line)["id"] for line in file]
     except (pa.ArrowInvalid, pa.ArrowKeyError, orjson.JSONDecodeError, KeyError, TypeError) as error:

@@ -127,7 +127,8 @@ class WritePartitions(beam.DoFn):
 
     def _new_rows(self, batch: pa.RecordBatch, partition: str) -> dict[int, bytes]:
         """Row -> digest of its id, of the rows that the partition does not have; they are the bundle's from now on."""
-        digests = [digest_of(id_) for id_ in batch.column("id").to_pylist()]
+        ids: list[Any] = batch.column("id").to_pylist()
+        digests = [digest_of(id_) for id_ in ids]
         seen = self._written.setdefault(partition, set())
         known = self._ids.known(partition, set(digests) - seen)
         new: dict[int, bytes] = {}
@@ -182,8 +183,10 @@ class _File:
         self._begin(f"{before}-less")
         with open_reading(before) as file:
             if self._format == "parquet":
-                for rows in pq.ParquetFile(file).iter_batches():
-                    left = [row for row, id_ in enumerate(rows.column("id").to_pylist()) if digest_of(id_) not in ids]
+                parquet: Any = file
+                for rows in pq.ParquetFile(parquet).iter_batches():
+                    written: list[Any] = rows.column("id").to_pylist()
+                    left = [row for row, id_ in enumerate(written) if digest_of(id_) not in ids]
                     batch = pa.RecordBatch.from_arrays(rows.columns, schema=self._schema)
                     self.writer.write(batch.take(pa.array(left, pa.int32())))
             else:

@@ -11,8 +11,8 @@ from typing import Any
 
 import typer
 
+from classer_core.filesystems import is_url
 from classer_core.source_file import open_reading
-from classer_core.storage import is_url
 from classer_core.storage_errors import as_problem
 from pipelines.job import Job, document_of, parse_job
 

@@ -29,10 +29,10 @@ from google.cloud import bigquery
 from rich.console import Console
 from rich.table import Table
 
-from pipelines.bigquery.read import ReadTable, open_streams, stream_batches
+from pipelines.bigquery.read import open_streams, stream_batches
 from pipelines.chunks import CHUNK_ROWS
 from pipelines.job import Job, parse_job
-from pipelines.read import source_columns
+from pipelines.read import ReadRecords
 from runners.local import run_job
 from tests.benchmarks import rows as instant
 from tests.servers.beam_bigquery import beams_connectors, no_credentials
@@ -85,7 +85,7 @@ def read(server: BigQueryServer) -> None:
     """Rows a second of three ways to read a table."""
     fill(server.client(), READ_ROWS)
     job = parsed(document("results"))
-    columns = source_columns(job)
+    columns = job.source.find_columns(job.selection)
 
     def beams() -> None:
         options = PipelineOptions([f"--project={PROJECT}", f"--temp_location={server.bucket}/t"])
@@ -96,7 +96,7 @@ def read(server: BigQueryServer) -> None:
 
     def ours() -> None:
         with beam.Pipeline("FnApiRunner") as pipeline:
-            _ = pipeline | ReadTable(job, columns) | beam.Map(len) | beam.CombineGlobally(sum)
+            _ = pipeline | ReadRecords(job.source, columns, job.requests) | beam.Map(len) | beam.CombineGlobally(sum)
 
     def alone() -> None:
         streams = open_streams(job.source, columns)

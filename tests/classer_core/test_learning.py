@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from classer_core import Classifier, Engine, Failure, FailureCode, Record, Result, load_model
+from classer_core.errors import LearningError
 from classer_core.learned import Learned
-from classer_core.learning import LearningError, learn
+from classer_core.learning import learn
 from classer_core.models.sentence_embedding import EmbeddingModel
 
 PEOPLE = ["Anna", "Omar", "Li", "Greta", "Paul", "Noor", "Ivan", "Zoe", "Kofi", "Mia"]

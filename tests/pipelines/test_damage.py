@@ -24,9 +24,9 @@ from classer_core.errors import FailureCode, RecordError, StorageError
 from classer_core.fetching import Fetcher, FetchRules
 from pipelines import fetch
 from pipelines.damage import is_from_decoder
-from pipelines.read import list_files, read_part
 from pipelines.readers import Columns, Part, Reader
 from pipelines.readers.csv import CsvReader
+from pipelines.readers.files import list_files, read_part
 from pipelines.readers.ndjson import NdjsonReader
 from pipelines.readers.parquet import ParquetReader
 from pipelines.storage import match_files

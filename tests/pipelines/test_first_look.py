@@ -10,7 +10,6 @@ from typer.testing import CliRunner
 
 from classer_core.errors import JobError
 from pipelines.job import parse_job
-from pipelines.read import source_columns
 from pipelines.sample import FirstLook, first_look
 from runners.cli import app
 from runners.local import run_job
@@ -25,7 +24,7 @@ def document(folder: Path, rows: list[dict[str, Any]], **more: Any) -> dict[str,
 
 def look(folder: Path, rows: list[dict[str, Any]], **more: Any) -> FirstLook:
     job = parse_job(document(folder, rows, **more), folder / "job.yaml")
-    return first_look(job, source_columns(job), str(folder))
+    return first_look(job.source, job.source.find_columns(job.selection), job.requests, str(folder))
 
 
 ROWS = [{"text": "billing", "priority": "high" if n % 4 == 0 else "fast"} for n in range(100)]

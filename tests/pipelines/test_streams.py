@@ -15,11 +15,11 @@ import pyarrow.dataset as ds
 import pytest
 
 import pipelines.graph
-import runners.launch_checks
 from classer_core import Classifier, JobError
 from classer_core.saved import ClassifierStore
 from pipelines.job import parse_job
 from pipelines.queues.folder import FolderQueueSettings
+from pipelines.sources.queues import KafkaSource, PubSubSource
 from pipelines.streaming import stopping
 from runners.local import RunSummary, run_job
 from tests import documents
@@ -35,8 +35,8 @@ IDLE = {"stop_when_idle": "500ms"}
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Server:
     """The queue that all jobs of a test read, whatever they name."""
-    for module in (pipelines.graph, runners.launch_checks):
-        monkeypatch.setattr(module, "queue_settings", lambda job, folder: MemoryQueueSettings("graph"))
+    for source in (PubSubSource, KafkaSource):
+        monkeypatch.setattr(source, "queue", lambda self, folder, outputs: MemoryQueueSettings("graph"))
     return Server("graph")
 
 
@@ -207,16 +207,16 @@ def test_what_looks_at_a_whole_source_refuses_a_stream(tmp_path: Path) -> None:
 def test_bundles_leave_flink_time_for_its_checkpoints(tmp_path: Path) -> None:
     document = {"source": QUEUE, "labels": LABELS, "output": {"path": "out", "file_seconds": 3_600}}
     job = parse_job(document, tmp_path / "job.yaml")
-    found = [pipelines.graph.bundle_seconds(job, runner) for runner in ("FlinkRunner", "DirectRunner", None)]
+    found = [
+        pipelines.graph.bundle_seconds(job.output.bundle_s, runner) for runner in ("FlinkRunner", "DirectRunner", None)
+    ]
     assert found == [300, 3_600, 3_600]
 
 
 def test_settings_of_a_watched_folder_know_both_outputs(tmp_path: Path) -> None:
-    from pipelines.queues.settings import queue_settings
-
     source = {"format": "documents", "path": "inbox/**", "watch": "30s"}
     job = parse_job({"source": source, "labels": LABELS, "output": {"path": "out"}}, tmp_path / "job.yaml")
-    assert queue_settings(job, str(tmp_path)) == FolderQueueSettings(
+    assert job.source.queue(str(tmp_path), job.folders) == FolderQueueSettings(
         (f"{tmp_path}/inbox/**",), 30.0, str(tmp_path), (f"{tmp_path}/out", f"{tmp_path}/out-failures")
     )
 

@@ -10,7 +10,9 @@ import yaml
 
 from classer_core import JobError
 from pipelines.job import Job
-from pipelines.job.sections import FileOutput, FileSource
+from pipelines.outputs.files import FileOutput
+from pipelines.sources.documents import DocumentSource
+from pipelines.sources.files import FileSource
 from runners.dataflow.template import job_file, job_key, parameters, read_arguments, read_job
 
 ROOT = Path(__file__).parents[2]
@@ -67,6 +69,8 @@ def test_every_template_parameter_is_a_key_of_the_job(parameter: dict[str, Any])
     if parameter["name"] not in ("job", "summary"):
         schema = allowed(job_key(parameter["name"]))
         choices = [choice for part in schema.get("anyOf", [schema]) for choice in part.get("enum", [])]
+        if parameter["name"] == "source_format":
+            choices.append(DocumentSource.model_json_schema()["properties"]["format"]["const"])
         assert [option["value"] for option in parameter.get("enumOptions", [])] == choices
     if parameter["paramType"] != "ENUM":
         for regex in parameter.get("regexes", []):

@@ -64,13 +64,12 @@ def test_denied_by_this_machine() -> None:
         import os, sys
         from pathlib import Path
         from pipelines.job import parse_job
-        from pipelines.read import source_columns
         from runners.launch_checks import check_folders
 
         def check(source):
             document = {"source": {"format": "ndjson", "path": source}, "labels": ["a"], "output": {"path": "out"}}
             job = parse_job(document, Path(sys.argv[1]) / "job.yaml")
-            for one in (lambda: source_columns(job), lambda: check_folders(job, "run")):
+            for one in (lambda: job.source.find_columns(job.selection), lambda: check_folders(job, "run")):
                 try:
                     one()
                 except Exception as error:

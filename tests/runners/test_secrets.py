@@ -113,7 +113,7 @@ def test_no_secret_is_in_a_graph(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 
 def test_the_search_finds_what_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipelines.job.secret_problems", lambda *_: [])
+    monkeypatch.setattr("pipelines.job.loading.secret_problems", lambda *_: [])
     job = parse_job(document(tmp_path, cache=VARIABLES["PLANTED_CACHE"]), tmp_path / "job.yaml")
     assert holds(dry_run(job, tmp_path, "local").pipeline, PASSWORD)
 

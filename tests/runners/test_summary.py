@@ -13,7 +13,7 @@ from classer_core.classifiers import Classifier
 from classer_core.errors import JobError, Problem
 from classer_core.saved import ClassifierStore
 from pipelines.job import load_job
-from pipelines.job.sections import FileOutput
+from pipelines.outputs.files import FileOutput
 from runners import local
 from runners.cli import app
 from runners.summary import reported

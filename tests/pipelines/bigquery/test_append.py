@@ -15,7 +15,7 @@ from pipelines.bigquery.append import AppendStream
 from pipelines.bigquery.names import TableName
 from pipelines.bigquery.write import AppendRows, Target
 from pipelines.chunks import output_schema
-from pipelines.job.sections import BigQueryOutput
+from pipelines.outputs.bigquery import BigQueryOutput
 
 SCHEMA = pa.schema([("id", pa.string())])
 TABLE = TableName("p", "d", "t")

@@ -11,13 +11,13 @@ from classer_core import Engine
 from pipelines.bigquery.append import AppendStream, commit
 from pipelines.bigquery.jobs import is_done, run_once
 from pipelines.bigquery.names import TableName
-from pipelines.bigquery.prepare import prepare_tables
 from pipelines.bigquery.write import AppendRows, CheckRows, CommitTable, Target, load_files
 from pipelines.chunks import output_schema
-from pipelines.job.sections import BigQueryOutput
 from pipelines.limits import Verdict
+from pipelines.outputs.bigquery import BigQueryOutput
 from pipelines.readers import Columns
 from pipelines.writers.files import WriteTemporaryFiles
+from runners.launch_checks import prepare_outputs
 from runners.local import run_name
 from tests.fakes import FakeModel
 from tests.pipelines.bigquery.test_refused import PASSED, ROWS, result_batches
@@ -113,7 +113,7 @@ def test_a_commit_may_be_tried_again_wherever_it_was(
     load = {"method": method, "temporary": f"{warehouse.bucket}/temporary"} if method == "load" else {}
     job = warehouse.job(tmp_path, {"table": warehouse.name("tickets")}, {"write": write, **load})
     run = run_name()
-    prepare_tables(job, Columns({"id": "id", "text": "text"}, PASSED), run)
+    prepare_outputs(job, Columns({"id": "id", "text": "text"}, PASSED), run)
     target = Target(job.output, output_schema(PASSED), run)
     check = CheckRows(target)
     check.setup()

@@ -16,10 +16,10 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.utils.timestamp import MAX_TIMESTAMP, Timestamp
 
 from classer_core.records import FAILURE_SCHEMA, Result, results_to_arrow
-from pipelines.bigquery.prepare import prepare_tables
 from pipelines.bigquery.write import WriteTable
 from pipelines.chunks import output_schema
 from pipelines.readers import Columns
+from runners.launch_checks import prepare_outputs
 from runners.local import run_name
 from tests.pipelines.bigquery.warehouse import LABELS, Warehouse, column, string
 
@@ -92,7 +92,7 @@ def test_in_streaming(tmp_path: Path, warehouse: Warehouse) -> None:
     create_results(warehouse)
     source = {"table": warehouse.name("tickets")}
     job = warehouse.job(tmp_path, source, {})
-    prepare_tables(job, Columns({"id": "id", "text": "text"}, PASSED), "run")
+    prepare_outputs(job, Columns({"id": "id", "text": "text"}, PASSED), "run")
     output, failures = job.output, job.failures_output
     run = run_name()
     options = PipelineOptions(["--runner=FnApiRunner", "--streaming"])
@@ -200,7 +200,7 @@ def test_messages_that_come_again_are_not_written_again(tmp_path: Path, warehous
     """A stream that starts at a position before the last one that was written, as after a kill."""
     create_results(warehouse)
     job = warehouse.job(tmp_path, {"table": warehouse.name("tickets")}, {})
-    prepare_tables(job, Columns({"id": "id", "text": "text"}, PASSED), "run")
+    prepare_outputs(job, Columns({"id": "id", "text": "text"}, PASSED), "run")
     for start, end in ((0, 12), (9, 20)):
         options = PipelineOptions(["--runner=FnApiRunner", "--streaming"])
         pipeline = beam.Pipeline(options=options)

@@ -16,7 +16,6 @@ from classer_core import JobError
 from pipelines.bigquery.read import open_streams, stream_batches
 from pipelines.bigquery.schema import arrow_schema, type_of
 from pipelines.job import parse_job
-from pipelines.read import source_columns
 from pipelines.sample import records_of, sample_records
 from runners.dry_run import dry_run
 from runners.evaluation import evaluate_job
@@ -89,7 +88,7 @@ def test_a_view_is_read_by_a_query(tmp_path: Path, warehouse: Warehouse) -> None
 def test_large_tables_are_read_in_parts(tmp_path: Path, warehouse: Warehouse) -> None:
     source = create_tickets(warehouse, 60_000)
     job = warehouse.job(tmp_path, source, {}, passthrough=False)
-    streams = open_streams(job.source, source_columns(job))
+    streams = open_streams(job.source, job.source.find_columns(job.selection))
     assert len(streams) > 1
     assert sum(len(batch) for stream in streams for batch in stream_batches(stream)) == 60_000
     warehouse.run(tmp_path, job)
@@ -252,7 +251,7 @@ def test_a_dry_run_asks_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     output = {"format": "bigquery", "table": "p.d.results", "write": "merge"}
     job = parse_job({"source": section, "output": output, "labels": LABELS, "only": "stale"}, tmp_path / "job.yaml")
     steps = {"/".join(step.split("/")[:4]) for step in dry_run(job, tmp_path, "local").steps}
-    assert "Records/ReadRecords/Table/OpenSession" in steps
+    assert "Records/ReadRecords/Parts" in steps
     assert {"PublishRows/Table0", "PublishRows/Table1"} <= steps
     assert [step for step in steps if step.startswith("WriteResults/Rows/AppendRows")]
 

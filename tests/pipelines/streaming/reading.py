@@ -10,9 +10,9 @@ from typing import Any
 from classer_core.cached import CachedEngine
 from classer_core.engine import Engine
 from pipelines.chunks import Chunk
+from pipelines.graph import stream_of
 from pipelines.job import parse_job
-from pipelines.streaming.parsing import stream_columns
-from pipelines.streaming.source import QueueReader, QueueSource, Stream
+from pipelines.streaming.source import QueueReader, QueueSource
 from tests.fakes import OPT_IN_FIELDS, FakeModel
 from tests.memory_queue import MemoryQueueSettings
 from tests.pipelines.streaming.test_parsing import QUEUE
@@ -37,7 +37,7 @@ class Readers:
         own = {"labels": ["billing", "sales"], "record_fields": OPT_IN_FIELDS}
         document = {"source": {**QUEUE, **more.pop("source", {})}, **own, **more}
         job = parse_job({**document, "output": {"path": "out"}}, self._folder / "job.yaml")
-        stream = Stream(job, stream_columns(job), str(self._folder), load, bundle_s)
+        stream = stream_of(job, job.source.find_columns(job.selection), str(self._folder), load, bundle_s)
         reader = QueueSource(stream, settings or MemoryQueueSettings("test")).create_reader(None, None)
         assert isinstance(reader, QueueReader)
         self.made.append(reader)

@@ -20,7 +20,6 @@ from pipelines.job import Job, parse_job
 from pipelines.queues import Message
 from pipelines.queues.kafka import KafkaQueueSettings
 from pipelines.queues.kafka_cluster import KafkaCluster
-from pipelines.read import source_columns
 from pipelines.streaming.connectors import message_of_kafka
 from runners.dry_run import dry_run
 from tests.pipelines.streaming.reading import load as load_cached
@@ -58,7 +57,7 @@ def test_pubsub_by_way_of_beams_connector(pubsub: PubSubEmulator, tmp_path: Path
     names = {"columns": {"id": "uid"}, "timestamp_attribute": "at"}
     job = job_in(tmp_path, {"format": "pubsub", "subscription": subscription, **names})
     pipeline = beam.Pipeline("BundleBasedDirectRunner", PipelineOptions(["--streaming"]))
-    build(pipeline, job, source_columns(job), "run", str(tmp_path), load_cached, readers=None)
+    build(pipeline, job, job.source.find_columns(job.selection), "run", str(tmp_path), load_cached, readers=None)
     result = pipeline.run()
     end = time.monotonic() + WAIT_SECONDS
     while len(rows(tmp_path / "out")) < 20 or not rows(tmp_path / "out-failures"):

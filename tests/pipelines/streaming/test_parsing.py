@@ -8,14 +8,19 @@ from typing import Any
 import pytest
 
 from classer_core.records import Failure, Record
-from pipelines.job import parse_job
+from pipelines.job import Job, parse_job
 from pipelines.queues import Message
-from pipelines.streaming.parsing import Entry, message_parser, pack, stream_columns
+from pipelines.streaming.parsing import Entry, MessageParser, pack
 from tests.fakes import OPT_IN_FIELDS
 from tests.memory_queue import NOON
 from tests.pipelines.test_graph import BAD_LINES
 
 QUEUE = {"format": "kafka", "bootstrap_servers": "localhost:1", "topic": "t", "group": "g"}
+
+
+def parser_of(job: Job) -> MessageParser:
+    columns = job.source.find_columns(job.selection)
+    return MessageParser(columns, job.request_parser(), job.source.message_id_attribute)
 
 
 def parse(
@@ -34,9 +39,9 @@ def parse(
         "record_fields": list(fields),
     }
     job = parse_job(document, Path("/nowhere/job.yaml"))
-    columns = stream_columns(job)
+    columns = job.source.find_columns(job.selection)
     body = data if isinstance(data, bytes) else json.dumps(data).encode()
-    [entry] = message_parser(job, columns, job.request_parser()).parse([Message("m1", body, NOON, 1, **more)])
+    [entry] = parser_of(job).parse([Message("m1", body, NOON, 1, **more)])
     rows = pack([entry], columns.passed).rows.to_pylist()
     return entry, rows[0] if rows else None
 
@@ -95,7 +100,7 @@ def test_an_id_attribute_tells_messages_apart() -> None:
         "output": {"path": "out"},
     }
     job = parse_job(document, Path("/nowhere/job.yaml"))
-    parser = message_parser(job, stream_columns(job), job.request_parser())
+    parser = parser_of(job)
     messages = [Message("m1", b"hello", NOON, 1, attributes={"uid": "u1"}), Message("m2", b"hello", NOON, 2)]
     assert [entry.outcome.id for entry in parser.parse(messages)] == ["u1", "m2"]
 
@@ -174,7 +179,7 @@ def test_what_is_nested_too_deep_is_a_failure_of_its_own() -> None:
     messages = [Message(f"m{number}", body, NOON, number) for number, body in enumerate(bodies)]
     document = {"source": QUEUE, "labels": ["a", "b"], "output": {"path": "out"}, "record_fields": OPT_IN_FIELDS}
     job = parse_job(document, Path("/nowhere/job.yaml"))
-    *failed, good = message_parser(job, stream_columns(job), job.request_parser()).parse(messages)
+    *failed, good = parser_of(job).parse(messages)
     assert isinstance(good.outcome, Record)
     for entry in failed:
         assert isinstance(entry.outcome, Failure) and entry.outcome.record is not None
@@ -197,4 +202,4 @@ def test_documents_pass_through_when_they_were_written() -> None:
         },
         Path("/nowhere/job.yaml"),
     )
-    assert stream_columns(job).passed.names == ["event_time"]
+    assert job.source.find_columns(job.selection).passed.names == ["event_time"]

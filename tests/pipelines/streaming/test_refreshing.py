@@ -23,6 +23,10 @@ def store(tmp_path: Path) -> ClassifierStore:
     return found
 
 
+def refresher_of(job: Job) -> Refresher:
+    return Refresher(job.requests, job.classifiers, job.refresh)
+
+
 def job_of(folder: Path, **more: Any) -> Job:
     document = {"source": QUEUE, "classifier": "tickets", "output": {"path": "out"}, **more}
     return parse_job(document, folder / "job.yaml")
@@ -35,7 +39,7 @@ def classifier_of(refresher: Refresher, **fields: Any) -> str:
 
 
 def test_new_versions_are_followed(tmp_path: Path, store: ClassifierStore) -> None:
-    refresher = Refresher(job_of(tmp_path, refresh="20ms"))
+    refresher = refresher_of(job_of(tmp_path, refresh="20ms"))
     refresher.start()
     assert classifier_of(refresher) == "tickets@v1"
     store.save("tickets", Classifier(("billing", "sales", "other")))
@@ -48,7 +52,7 @@ def test_new_versions_are_followed(tmp_path: Path, store: ClassifierStore) -> No
 
 
 def test_a_job_that_was_loaded_long_ago_looks_at_once(tmp_path: Path, store: ClassifierStore) -> None:
-    refresher = Refresher(job_of(tmp_path, refresh="1h"))
+    refresher = refresher_of(job_of(tmp_path, refresh="1h"))
     store.save("tickets", Classifier(("billing", "other")))
     refresher.start()
     until(lambda: classifier_of(refresher) == "tickets@v2")
@@ -56,7 +60,7 @@ def test_a_job_that_was_loaded_long_ago_looks_at_once(tmp_path: Path, store: Cla
 
 
 def test_a_pinned_version_stays(tmp_path: Path, store: ClassifierStore) -> None:
-    refresher = Refresher(job_of(tmp_path, classifier="tickets@v1"))
+    refresher = refresher_of(job_of(tmp_path, classifier="tickets@v1"))
     store.save("tickets", Classifier(("other", "labels")))
     refresher.refresh()
     assert classifier_of(refresher) == "tickets@v1"
@@ -65,7 +69,7 @@ def test_a_pinned_version_stays(tmp_path: Path, store: ClassifierStore) -> None:
 def test_what_can_not_be_loaded_is_left_out(
     tmp_path: Path, store: ClassifierStore, caplog: pytest.LogCaptureFixture
 ) -> None:
-    refresher = Refresher(job_of(tmp_path))
+    refresher = refresher_of(job_of(tmp_path))
     (tmp_path / "classifiers" / "tickets@v2.yaml").write_text("labels: [cut")
     (tmp_path / "classifiers" / "odd@v1.yaml").write_text("no classifier")
     with caplog.at_level(logging.WARNING):
@@ -80,7 +84,7 @@ def test_what_can_not_be_loaded_is_left_out(
 def test_a_version_that_the_job_contradicts_is_not_taken(
     tmp_path: Path, store: ClassifierStore, caplog: pytest.LogCaptureFixture
 ) -> None:
-    refresher = Refresher(job_of(tmp_path, descriptions={"billing": "invoices"}))
+    refresher = refresher_of(job_of(tmp_path, descriptions={"billing": "invoices"}))
     store.save("tickets", Classifier(("no", "such", "label")))
     with caplog.at_level(logging.WARNING):
         refresher.refresh()
@@ -94,7 +98,7 @@ def test_a_version_that_the_job_contradicts_is_not_taken(
 def test_a_store_that_is_down_leaves_all_as_it_is(
     tmp_path: Path, store: ClassifierStore, caplog: pytest.LogCaptureFixture
 ) -> None:
-    refresher = Refresher(job_of(tmp_path))
+    refresher = refresher_of(job_of(tmp_path))
     shutil.rmtree(tmp_path / "classifiers")
     (tmp_path / "classifiers").write_text("a file where the folder was")
     with caplog.at_level(logging.WARNING):

@@ -11,11 +11,10 @@ from typing import Any
 import pytest
 from apache_beam.utils.timestamp import MAX_TIMESTAMP, Timestamp
 
+from pipelines.graph import stream_of
 from pipelines.job import parse_job
-from pipelines.queues.settings import queue_settings
 from pipelines.streaming import polling, stopping
-from pipelines.streaming.parsing import stream_columns
-from pipelines.streaming.source import QueueMark, QueueReader, QueueSource, Stream
+from pipelines.streaming.source import QueueMark, QueueReader, QueueSource
 from tests import documents
 from tests.memory_queue import NOON, MemoryQueue, MemoryQueueSettings, Server
 from tests.pipelines.streaming.reading import WAIT_S, Readers, ids, load, take, until
@@ -219,8 +218,8 @@ def test_one_message_of_the_future_does_not_hold_the_watermark(tmp_path: Path) -
     for name, moment in (("a", 32_472_144_000), ("b", time.time())):
         (tmp_path / "inbox" / f"{name}.pdf").write_bytes(documents.pdf(name))
         os.utime(tmp_path / "inbox" / f"{name}.pdf", (moment, moment))
-    stream = Stream(job, stream_columns(job), str(tmp_path), load, 60.0)
-    reader = QueueSource(stream, queue_settings(job, str(tmp_path))).create_reader(None, None)
+    stream = stream_of(job, job.source.find_columns(job.selection), str(tmp_path), load, 60.0)
+    reader = QueueSource(stream, job.source.queue(str(tmp_path), job.folders)).create_reader(None, None)
     assert isinstance(reader, QueueReader)
     take(reader, 2)
     assert reader.get_watermark() <= Timestamp.now()

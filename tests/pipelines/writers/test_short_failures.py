@@ -4,7 +4,7 @@ import orjson
 
 from classer_core.errors import FailureCode
 from classer_core.records import Failure, failures_to_arrow
-from pipelines.writers.topics import messages_of, shortened
+from pipelines.outputs.publishing import messages_of, shortened
 
 
 def test_every_long_text_is_cut() -> None:

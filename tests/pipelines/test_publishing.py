@@ -13,12 +13,12 @@ import pytest
 
 from classer_core.errors import JobError
 from pipelines.job import Job, parse_job
-from pipelines.job.sections import KafkaOutput, PubSubOutput
+from pipelines.outputs.topics import KafkaOutput, PubSubOutput
 from pipelines.queues import Message, Queue
 from pipelines.queues.kafka import KafkaQueueSettings
 from pipelines.queues.kafka_cluster import KafkaCluster
 from pipelines.queues.pubsub import PubSubQueueSettings
-from pipelines.queues.topics import OutgoingMessage, topic_settings
+from pipelines.queues.topics import OutgoingMessage
 from runners.local import run_job
 from tests import fakes
 from tests.servers.kafka import KafkaBroker
@@ -84,7 +84,7 @@ def new_place(request: pytest.FixtureRequest) -> Any:
 def test_messages_carry_id_time_key_and_attributes(new_place: Callable[[], Place]) -> None:
     place = new_place()
     at = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
-    topic = topic_settings(place.section).open()
+    topic = place.section.settings().open()
     for number in range(100):
         topic.send(OutgoingMessage(str(number).encode(), f"r{number}", at, "c1", {"lang": "de", "goog": "x" * 2_000}))
     assert topic.wait() == []
@@ -100,7 +100,7 @@ def test_messages_carry_id_time_key_and_attributes(new_place: Callable[[], Place
 
 def test_only_what_is_refused_is_not_there(new_place: Callable[[], Place]) -> None:
     place = new_place()
-    topic = topic_settings(place.section).open()
+    topic = place.section.settings().open()
     for number in range(20):
         data = b"x" * place.too_large if number in (3, 19) else b"ok"
         topic.send(OutgoingMessage(data, f"r{number}"))
@@ -113,7 +113,7 @@ def test_only_what_is_refused_is_not_there(new_place: Callable[[], Place]) -> No
 
 def test_a_neighbour_that_pubsub_refuses_takes_nobody_along(pubsub_place: Callable[[], Place]) -> None:
     place = pubsub_place()
-    topic = topic_settings(place.section).open()
+    topic = place.section.settings().open()
     for number in range(10):
         topic.send(OutgoingMessage(b"ok", f"r{number}", attributes={"": ""} if number != 4 else {}))
     topic.send(OutgoingMessage(b"", ""))  # neither data nor attributes is an error of the server's
