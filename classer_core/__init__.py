@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from classer_core.records import Result as Result
     from classer_core.saved import ClassifierStore as ClassifierStore
 
+__version__ = "0.1.0"
+
 # Imported on first use: the sandboxed parser processes import this package and need none of these modules.
 _MODULES = {
     "api": ["BatchResponse", "classify", "classify_batch"],

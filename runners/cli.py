@@ -13,6 +13,7 @@ import typer
 import yaml
 from rich.table import Column, Table
 
+from classer_core import __version__
 from classer_core.errors import JobError, ModelLoadError, Problem, RecordError
 from runners import cache, classifiers, compare, evaluate, tune
 from runners.console import EXIT_WRONG_JOB, JobFile, Overrides, drop_noise, err, out, plain, stop_wrong_job
@@ -20,12 +21,27 @@ from runners.console import EXIT_WRONG_JOB, JobFile, Overrides, drop_noise, err,
 if TYPE_CHECKING:
     from pipelines.job import Job
 
-app = typer.Typer(help="Bulk classification on Apache Beam.", no_args_is_help=True, pretty_exceptions_enable=False)
+app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
 app.add_typer(classifiers.app, name="classifiers", no_args_is_help=True)
 app.command()(compare.compare)
 app.command()(evaluate.evaluate)
 app.command()(tune.tune)
 app.command()(cache.cache)
+
+
+def _print_version(is_asked: bool) -> None:
+    if is_asked:
+        out.print(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def main(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Bulk classification on Apache Beam."""
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": False})

@@ -1,17 +1,16 @@
-"""The README's table of promises names tests that are there."""
+"""The table of promises names tests that are there."""
 
 import ast
 import re
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-HEADING = "## Promises, and the tests that hold them"
+PAGE = ROOT / "docs" / "promises.md"
 NAME = re.compile(r"`(?:(tests/[\w/]+\.py)(?:::)?)?(test_\w+)?`")
 
 
 def rows() -> list[str]:
-    section = (ROOT / "README.md").read_text(encoding="utf-8").partition(HEADING)[2].partition("\n## ")[0]
-    return [line for line in section.splitlines() if line.startswith("| ")][1:]
+    return [line for line in PAGE.read_text(encoding="utf-8").splitlines() if line.startswith("| ")][1:]
 
 
 def functions(file: str) -> set[str]:

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import pymupdf
 
 from classer_core.documents import pdfium
 from classer_core.documents.expanded import Expanded, ExpandedPage, ExpandError, Image, Wanted
+from classer_core.documents.zoom import page_zoom
 from classer_core.errors import FailureCode
-
-MAX_AREA_PX = 4_194_304
-MAX_ZOOM = 4.0  # a page of a few points is not worth a wall of pixels
 
 pymupdf.TOOLS.mupdf_display_errors(False)
 pymupdf.TOOLS.mupdf_display_warnings(False)
@@ -95,14 +92,6 @@ def draw(page: Any, side_px: int, pdf: bytes | None = None, index: int = 0) -> I
     if pdf is not None and _is_one_colour(image.rgb) and page.get_images():
         return pdfium.draw(pdf, index, zoom) or image
     return image
-
-
-def page_zoom(width: float, height: float, side_px: int) -> float | None:
-    """Points of a page in, pixels a point out; None for a page without area."""
-    if not (math.isfinite(width) and math.isfinite(height)) or min(width, height) < 0.5:
-        return None
-    zoom = min(side_px / max(width, height), math.sqrt(MAX_AREA_PX / (width * height)), MAX_ZOOM)
-    return zoom if min(width, height) * zoom >= 1 else None
 
 
 def _is_one_colour(rgb: bytes) -> bool:

@@ -8,6 +8,7 @@ import pypdfium2
 from PIL import Image as PillowImage
 
 from classer_core.documents.expanded import Expanded, ExpandedPage, Image, Wanted
+from classer_core.documents.zoom import page_zoom
 
 PDFIUM_ERRORS = (pypdfium2.PdfiumError, IndexError, ValueError, OSError)
 
@@ -18,8 +19,6 @@ def read(data: bytes, wanted: Wanted) -> Expanded | None:
     Raises:
         ExpandError: more pages than allowed.
     """
-    from classer_core.documents.pdf import page_zoom
-
     try:
         document = pypdfium2.PdfDocument(data)
         document.init_forms()

@@ -8,12 +8,12 @@ import warnings
 from PIL import Image as PillowImage
 from PIL import ImageCms, ImageOps, UnidentifiedImageError
 
+from classer_core.contents import MAX_AREA_PX
 from classer_core.documents.expanded import Expanded, ExpandedPage, ExpandError, Image, Wanted
 from classer_core.errors import FailureCode
 
 # Bytes of a decoded picture are up to four times this; the largest real one seen has 80 MP.
 MAX_PIXELS = 128_000_000
-MAX_AREA_PX = 4_194_304
 # These call other programs, or only describe a picture that they can't draw.
 NOT_OPENED = {"EPS", "WMF", "MPEG", "BUFR", "GRIB", "HDF5", "PDF"}
 

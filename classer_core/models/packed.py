@@ -15,7 +15,6 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -118,18 +117,6 @@ class PackedEncoder:
 
         capability = torch.backends.cpu.get_cpu_capability()
         return "int8" if capability.startswith("AVX") else f"int8-{capability.lower()}"
-
-    @classmethod
-    def from_pretrained(cls, folder: str | Path, threads: int = 1) -> PackedEncoder:
-        """Load the folder of a Hugging Face or sentence-transformers model.
-
-        Raises:
-            ValueError: this encoder can't compute such a model, or a file is missing; the message says why.
-        """
-        from classer_core.models.folders import read_folder
-
-        read = read_folder(Path(folder))
-        return cls(read.config, read.tensors, threads)
 
     def encode(self, texts: Sequence[npt.ArrayLike]) -> npt.NDArray[np.float32]:
         """(n_texts, dimensions) float32 vectors of texts, each given as its token ids, special tokens included.
