@@ -73,7 +73,10 @@ def _steps(proto: Any) -> list[str]:
 
     def walk(key: str) -> None:
         children = transforms[key].subtransforms
-        if not children and transforms[key].unique_name:
+        # A step that hands on what it gets, such as `Spread` on a local runner, does nothing.
+        outputs, inputs = set(transforms[key].outputs.values()), set(transforms[key].inputs.values())
+        is_empty = bool(outputs) and outputs <= inputs
+        if not children and transforms[key].unique_name and not is_empty:
             found.append(transforms[key].unique_name)
         for child in children:
             walk(child)

@@ -23,7 +23,7 @@ FILE_NAME = "e5-small-q4.bin"
 PUBLISHED_SHA256 = "1571fc9827503943b6bb2e2c03c071f70a14f6e8ffc673946a1f7abbbfbb782f"
 
 TRAINED = Path(__file__).parent / "weights" / "label_matching.safetensors"
-TRAINED_SHA256 = "324282bf23b789fd22637e08ee3a4f61a6c1e9f04ebf937c951889c9a7308754"
+TRAINED_SHA256 = "21943950651c85bb52db994c2cf5b3a7b769eedb5a1b72bb8166f35fc59e864f"
 
 # Longer windows are as good for labels and slower: attention costs the square of their length.
 WINDOW_TOKENS = 256

@@ -34,7 +34,7 @@ def test_the_share_that_fails_is_said_with_its_reason(tmp_path: Path) -> None:
     found = look(tmp_path, [*ROWS, {"text": ""}], record_fields=["priority"])
     first, second, third = str(found).splitlines()
     assert first == "26 of 101 sampled rows (25.7%) would fail:"
-    assert second == "  priority_invalid 25: in.ndjson@0: priority is standard or fast, got 'high'"
+    assert second == "  priority_invalid 25: in.ndjson@0: priority must be standard or fast, got 'high'"
     assert third.startswith("  text_empty 1: in.ndjson@")
     assert look(tmp_path, ROWS).failures == []
 

@@ -53,7 +53,7 @@ def test_overrides_set_dotted_keys(tmp_path: Path) -> None:
     ("changes", "expected"),
     [
         ({"min_confidence": 2}, ["min_confidence = 2", "less than or equal to 1"]),
-        ({"fallback_label": "other"}, ["job.yaml: fallback_label = 'other'", "without a min_confidence"]),
+        ({"fallback_label": "other"}, ["job.yaml: fallback_label = 'other'", "has no effect without min_confidence"]),
         ({"lables": ["a"]}, ["job.yaml: lables", "unknown key", "Did you mean 'labels'?"]),
         ({"source": {**GOOD["source"], "pth": "x"}}, ["source.pth", "Did you mean 'path'?"]),
         ({"source": {**GOOD["source"], "columns": {"txt": "body"}}}, ["'txt' is not a request field", "'text'"]),
@@ -64,7 +64,7 @@ def test_overrides_set_dotted_keys(tmp_path: Path) -> None:
         ({"source": {**GOOD["source"], "path": "no-such-*.gz"}}, ["source.path", "no-such-*.gz", "matches no file"]),
         ({"labels": None}, ["labels are missing", "record_fields: [labels]"]),
         ({"labels": ["a", "a"]}, ["job.yaml: labels", "Labels must be unique: 'a'"]),
-        ({"labels": [str(n) for n in range(201)]}, ["1-200, got 201"]),
+        ({"labels": [str(n) for n in range(201)]}, ["1-200 labels, got 201"]),
         ({"descriptions": {"sales": "x"}}, ["job.yaml: descriptions", "'sales', which is not one of the labels"]),
         ({"threshold": 1.5}, ["job.yaml: threshold = 1.5", "less than or equal to 1"]),
         ({"priority": "urgent"}, ["job.yaml: priority = 'urgent'", "'standard' or 'fast'"]),

@@ -48,7 +48,7 @@ def test_too_few_texts_are_classified_as_without(tmp_path: Path, caplog: pytest.
     code, shown = run("run", path)
     assert code == 0, shown
     assert [row["classifier"].partition(":")[0] for row in rows(tmp_path)] == ["inline"]
-    assert "not adapted, there are 1 texts to learn from" in caplog.text
+    assert "not adapted, there are 1 texts to tune on" in caplog.text
     assert not (tmp_path / "classifiers").exists()
 
 

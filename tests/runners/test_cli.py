@@ -71,7 +71,7 @@ def test_too_many_failures_exit_3_and_publish_nothing_unless_asked(folder: Path)
     ("args", "message"),
     [
         (["--set", "model=/no/such/model"], "model '/no/such/model' can't be loaded"),
-        (["--set", "output.path=job.yaml/rows"], "has a file where a folder should be"),
+        (["--set", "output.path=job.yaml/rows"], "has a file where a folder is expected"),
         (["--set", "source.columns.text=nope"], "source.columns.text = nope: is not a column of the source"),
         (["--runner", "NoSuchRunner"], "--runner = 'NoSuchRunner': Unexpected pipeline runner"),
         (["--set", "labels=[a, a]"], "Labels must be unique"),

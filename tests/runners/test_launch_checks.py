@@ -50,8 +50,8 @@ def test_a_folder_below_a_file(tmp_path: Path) -> None:
     given = document(str(tmp_path), output={"path": f"{tmp_path}/file/out"})
     found = problems_of(lambda: run(given))
     assert [(place, message) for place, _, message, _ in found] == [
-        ("output.path", "has a file where a folder should be, or the other way round"),
-        ("failures", "has a file where a folder should be, or the other way round"),
+        ("output.path", "has a file where a folder is expected, or a folder where a file is expected"),
+        ("failures", "has a file where a folder is expected, or a folder where a file is expected"),
     ]
     check_folders(parse_job(document(str(tmp_path)), tmp_path / "job.yaml"), "run")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "in.ndjson"]
@@ -121,12 +121,12 @@ def test_a_bucket_that_can_have_no_such_name(tmp_path: Path, monkeypatch: pytest
     forget_filesystems()
     found = problems_of(lambda: check_folders(parse_job(given, tmp_path / "job.yaml"), "run"))
     forget_filesystems()
-    assert [one[::2] for one in found] == [("output.path", "is no valid name"), ("failures", "is no valid name")]
+    assert [one[::2] for one in found] == [("output.path", "is not a valid name"), ("failures", "is not a valid name")]
 
 
 def test_a_filesystem_that_nobody_knows(tmp_path: Path) -> None:
     found = problems_of(lambda: parse_job({**document(str(tmp_path)), "classifiers": "nosuch://x"}, tmp_path / "j"))
-    assert found[0][1:3] == ("nosuch://x", "is on a filesystem that is not known")
+    assert found[0][1:3] == ("nosuch://x", "is on an unknown kind of filesystem")
 
 
 @pytest.fixture(params=[S3Server, GcsServer], ids=["s3", "gcs"])

@@ -63,7 +63,9 @@ def jobs(folder: Path) -> dict[str, dict[str, Any]]:
         "stale": document(folder, only="stale"),
         "to topics": document(folder, output=KAFKA, failures=KAFKA | {"topic": "failures"}),
         "stream": document(folder, **stream),
-        "stream to topics": document(folder, **stream, output=KAFKA, failures=KAFKA | {"topic": "failures"}),
+        "stream to topics": document(
+            folder, **stream, output=KAFKA | {"topic": "answers"}, failures=KAFKA | {"topic": "failures"}
+        ),
     }
 
 

@@ -107,7 +107,7 @@ def test_a_place_that_cannot_be_written_is_told_before_anything_begins(job: Path
     for path in (tmp_path / "file" / "run.json", tmp_path):
         done = CliRunner().invoke(app, ["run", str(job), "--summary", str(path)])
         assert done.exit_code == 2
-        assert f"--summary = '{path}': has a file where a folder should be" in done.stderr
+        assert f"--summary = '{path}': has a file where a folder is expected" in done.stderr
     assert not (tmp_path / "out").exists()
 
 

@@ -79,4 +79,4 @@ def test_too_little_to_learn_from_is_said(tmp_path: Path) -> None:
     path = job(tmp_path)
     (tmp_path / "in.ndjson").write_text('{"text": "one text"}\n')
     code, shown = run("tune", str(path), "--save", "kinds")
-    assert (code, "there are 1 texts to learn from: give at least 50" in shown) == (2, True)
+    assert (code, "there are 1 texts to tune on: give at least 50" in shown) == (2, True)
