@@ -13,6 +13,7 @@ import orjson
 from classer_core.classifiers import Classifier, is_clean, shown
 from classer_core.contents import MAX_IMAGES, Attachment
 from classer_core.errors import FailureCode, RecordError
+from classer_core.nesting import is_too_deep
 from classer_core.records import PRIORITIES, Record
 from classer_core.saved import SavedClassifiers
 
@@ -242,7 +243,8 @@ def from_text(name: str, value: Any) -> Any:
     """
     try:
         if name in JSON_FIELDS or (name == "image" and value.startswith("[")):
-            return json.loads(value)
+            parsed = json.loads(value)
+            return value if is_too_deep(parsed) else parsed
         if name == "threshold":
             return float(value)
     except (ValueError, RecursionError):

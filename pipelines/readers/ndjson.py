@@ -11,6 +11,7 @@ import orjson
 import pyarrow as pa
 
 from classer_core.errors import FailureCode, RecordError
+from classer_core.nesting import MAX_LEVELS, is_too_deep
 from classer_core.records import Failure
 from pipelines.chunks import CHUNK_BYTES, CHUNK_ROWS, SourceChunk, record_json
 from pipelines.damage import DamagedFileError, decoding
@@ -22,6 +23,7 @@ READ_BYTES = 1 << 20
 SAMPLE_ROWS = 10_000
 SAMPLE_BYTES = 16 << 20
 MAX_LINE_BYTES = 128 << 20
+TOO_DEEP = f"is JSON nested in more than {MAX_LEVELS} levels"
 # Commas of a text count too: one with more of them has more tokens than a record may have.
 MAX_VALUES = 4_000_000
 # orjson reads integers beyond 64 bits as floats and would lose digits; the standard library keeps them.
@@ -103,7 +105,9 @@ def parse_object(line: bytes | None) -> dict[str, Any]:
             raise RecordError(FailureCode.ROW_NOT_UTF8, "is not UTF-8") from error
         raise RecordError(FailureCode.ROW_MALFORMED, f"is not JSON: {error}") from error
     except RecursionError as error:
-        raise RecordError(FailureCode.ROW_MALFORMED, "is JSON nested too deep") from error
+        raise RecordError(FailureCode.ROW_MALFORMED, TOO_DEEP) from error
+    if line.count(b"[") + line.count(b"{") > MAX_LEVELS and is_too_deep(value):
+        raise RecordError(FailureCode.ROW_MALFORMED, TOO_DEEP)
     if not isinstance(value, dict):
         raise RecordError(FailureCode.ROW_MALFORMED, f"is not a JSON object but {type(value).__name__}")
     return value

@@ -154,12 +154,8 @@ def _without_nulls(type_: pa.DataType) -> pa.DataType:
 
 
 def as_json(value: Any) -> str:
-    """A value that came as JSON, as JSON again.
-
-    Raises:
-        RecursionError: it is nested in about a thousand levels.
-    """
+    """Return a value that came as JSON as JSON again."""
     try:
         return orjson.dumps(value, default=str).decode()
-    except TypeError:  # integers of more than 64 bits, lone surrogates, more than 254 levels
+    except TypeError:  # integers of more than 64 bits, lone surrogates
         return json.dumps(value, default=str)

@@ -70,16 +70,7 @@ class MessageParser:
         self._rescues = RESCUED in self._passed
 
     def parse(self, messages: Sequence[Message]) -> list[Entry]:
-        """One entry per message, in the same order."""
-        try:
-            return self._parse(messages)
-        except RecursionError:
-            if len(messages) != 1:
-                return [entry for message in messages for entry in self.parse([message])]
-        error = RecordError(FailureCode.ROW_MALFORMED, f"message {messages[0].id} is JSON nested too deep")
-        return [self._entry(messages[0], error, None, {})]
-
-    def _parse(self, messages: Sequence[Message]) -> list[Entry]:
+        """Return one entry per message, in the same order."""
         bodies: list[dict[str, Any] | RecordError] = [self._body(message) for message in messages]
         objects = {number: body for number, body in enumerate(bodies) if isinstance(body, dict)}
         good = list(objects)
