@@ -44,7 +44,7 @@ class Found(NamedTuple):
 
 
 def join(folder: str, *names: str) -> str:
-    """A folder and names below it in, their path or URL out."""
+    """Return the path or URL of names below a folder."""
     if is_url(folder):
         return "/".join([folder.rstrip("/"), *names])
     return str(Path(folder, *names))

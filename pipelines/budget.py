@@ -45,7 +45,7 @@ class Budget:
             return rows
 
     def give_back(self, rows: int) -> None:
-        """So many of the records that were taken are no rows."""
+        """Give back the budget of records that were taken and did not become rows."""
         with self._lock:
             if self._rows is not None:
                 self._rows += rows
@@ -66,7 +66,7 @@ def shared_budget(run: str, max_rows: int | None, max_tokens: int | None) -> Bud
 
 
 def give_back(run: str, rows: int) -> None:
-    """So many results of a run are no rows: its output refuses them. Without a budget nothing happens."""
+    """Give back the budget of results that the output refuses. Without a budget nothing happens."""
     budget = _budgets.find(run)
     if budget is not None:
         budget.give_back(rows)
@@ -77,12 +77,12 @@ class _Budgeted(beam.DoFn):
         self._given = (run, max_rows, max_tokens)
 
     def setup(self) -> None:
-        """Once per worker."""
+        """Open the run's budget."""
         self._budget = shared_budget(*self._given)
 
 
 class TakeBudget(_Budgeted):
-    """Chunks in, those that the run may classify out; to `postponed` the number of records that it may not."""
+    """Yield the chunks that the run may classify, and to `postponed` the number of records that it may not."""
 
     def process(self, chunk: Chunk) -> Iterable[Any]:
         """Failures of before go on in any case. Each part is through all steps before the next one is taken."""
@@ -98,7 +98,7 @@ class TakeBudget(_Budgeted):
 
 
 class SpendBudget(_Budgeted):
-    """Classified chunks in, the same out: what was read for them is taken off, and what failed is given back."""
+    """Take off the budget what was read for classified chunks, give back what failed, and yield them unchanged."""
 
     def process(self, chunk: ClassifiedChunk) -> Iterable[ClassifiedChunk]:
         """Cached answers cost nothing."""

@@ -130,7 +130,7 @@ class ClassifiedChunk:
 
 
 def check_requests(chunk: SourceChunk, parser: RequestParser) -> Chunk:
-    """Rows in, records out; rows that break a rule move to `failures`."""
+    """Return the records of rows; rows that break a rule move to `failures`."""
     parsed = parser.parse(chunk.fields, chunk.positions)
     good = [row for row, outcome in enumerate(parsed) if isinstance(outcome, Record)]
     failures = [
@@ -146,7 +146,7 @@ def check_requests(chunk: SourceChunk, parser: RequestParser) -> Chunk:
 
 
 def settle(chunk: Chunk, outcomes: Sequence[Outcome]) -> ClassifiedChunk:
-    """A chunk and the outcome of each of its records in, rows to write out."""
+    """Return the rows to write of a chunk, given the outcome of each of its records."""
     results = [outcome for outcome in outcomes if isinstance(outcome, Result)]
     rows, failures = chunk.rows, chunk.failures
     if len(results) < len(outcomes):

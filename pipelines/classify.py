@@ -1,4 +1,4 @@
-"""ClassifyRecords: chunks of records in, chunks of rows to write out, through Beam's RunInference."""
+"""ClassifyRecords: classify chunks of records through Beam's RunInference."""
 
 from __future__ import annotations
 

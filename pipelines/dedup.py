@@ -25,7 +25,7 @@ SENT_REMEMBERED = 200_000
 
 
 class DistinctContent(NamedTuple):
-    """What travels of a record: its content, and its classifier if that is not the job's. No source of its bytes."""
+    """The part of a record that travels: its content, and its classifier if it is not the job's."""
 
     record_id: str
     text: str
@@ -34,7 +34,7 @@ class DistinctContent(NamedTuple):
 
 
 class AnswerDistinct(beam.PTransform[Any, Any]):
-    """Chunks of records in, (fingerprint, Known as bytes) of each distinct content out.
+    """Answer each distinct content once, and return (fingerprint, Known as bytes) of each.
 
     Bounded. Failures of contents are answers, too; what failed to be read or fetched is ignored. Records with
     `cache: false`, and those that the last output of an `only: stale` job answers, are left out.
@@ -62,7 +62,7 @@ class AnswerDistinct(beam.PTransform[Any, Any]):
 
 
 class PickDistinctFn(beam.DoFn):
-    """Chunks in, (fingerprint, content) out, each fingerprint about once per bundle."""
+    """Yield (fingerprint, content) of a chunk's records, each fingerprint about once per bundle."""
 
     def __init__(self, requests: Requests, load: Callable[[], CachedEngine], last: LastOutput | None) -> None:
         self._requests = requests
@@ -105,7 +105,7 @@ def first_by_id(contents: Iterable[DistinctContent]) -> DistinctContent:
 
 
 class AnswerContentsFn(beam.DoFn):
-    """Lists of (fingerprint, content) in, (fingerprint, Known) out."""
+    """Answer lists of (fingerprint, content) as (fingerprint, Known)."""
 
     def __init__(self, requests: Requests, load: Callable[[], CachedEngine]) -> None:
         self._requests = requests

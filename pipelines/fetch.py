@@ -1,4 +1,4 @@
-"""FetchContents: chunks of records in, the same with the bytes of their attachments out."""
+"""FetchContents: fetch the bytes of the attachments of chunks of records."""
 
 from __future__ import annotations
 

@@ -52,7 +52,7 @@ class Gold:
 
 
 class KeepRecords(beam.DoFn):
-    """Chunks in, the same with only the records and failures of some ids out."""
+    """Keep only the records and failures of some ids."""
 
     def __init__(self, ids: frozenset[str]) -> None:
         self._ids = ids
@@ -67,7 +67,7 @@ class KeepRecords(beam.DoFn):
 
 
 class WrongLabelError(ValueError):
-    """A value that is no right label, what is wrong with it, and what to do."""
+    """A value that is not a label, why, and what to do."""
 
     def __init__(self, value: Any, message: str, remedy: str) -> None:
         super().__init__(message)
@@ -77,7 +77,7 @@ class WrongLabelError(ValueError):
 
 
 class GoldLabels:
-    """What a job takes for a right label.
+    """The values that a job takes for right labels.
 
     One label is detection: beside it, `true` and `false`, and the fallback label for "no".
     """
@@ -89,7 +89,7 @@ class GoldLabels:
         self._several = job.mode == "multi"
 
     def parse(self, value: Any) -> tuple[str, ...]:
-        """A value of the gold column in, its labels out.
+        """Return the labels of a value of the gold column.
 
         Raises:
             WrongLabelError: not of a kind that the job's mode has, or a label that the job lacks.
@@ -104,7 +104,7 @@ class GoldLabels:
     def _known(self, value: Any) -> str:
         if isinstance(value, bool) or not isinstance(value, str | int) or not is_clean(str(value)):
             mode, remedy = ("multi", "a list of labels, or one") if self._several else ("single", "one label a row")
-            raise WrongLabelError(value, f"is no label in mode {mode}", f"Give {remedy}.")
+            raise WrongLabelError(value, f"is not a label in mode {mode}", f"Give {remedy}.")
         label = str(value)
         if self._labels is None or label in self._labels or (label == self._fallback and not self._several):
             return label
@@ -115,7 +115,7 @@ class GoldLabels:
 
 
 def read_gold(job: Job, path: str, column: str, folder: str) -> Gold:
-    """A gold file in, its labels by record id out.
+    """Return the labels of a gold file by record id.
 
     With a column of content (the job's own, or one named like the field) its rows are the records; without, they are
     those rows of the job's source that have the same ids.
@@ -188,7 +188,9 @@ def _gold_source(job: Job, path: str) -> FileSource:
     with as_problem("--gold", path):
         found = list(find_files([path]))
     if len(found) != 1:
-        raise JobError([Problem("--gold", shown(path, 200), "is no file", "Give the path of a file with gold rows.")])
+        raise JobError(
+            [Problem("--gold", shown(path, 200), "is not a file", "Give the path of a file with gold rows.")]
+        )
     suffixes = PurePosixPath(found[0]).suffixes
     ending = (suffixes[-2:-1] if is_compressed(found[0]) else suffixes[-1:]) or [""]
     format = FORMATS.get(ending[0].lower())

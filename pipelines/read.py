@@ -1,4 +1,4 @@
-"""ReadRecords: the parts of a source that ends in, chunks of checked records out."""
+"""ReadRecords: read the parts of a source that ends as chunks of checked records."""
 
 from __future__ import annotations
 

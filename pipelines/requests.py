@@ -12,7 +12,7 @@ from classer_core.saved import SavedClassifiers
 
 @dataclass(frozen=True)
 class Requests:
-    """What makes a `RequestParser`; see there."""
+    """The arguments of a `RequestParser`, which travel to the workers."""
 
     defaults: Mapping[str, Any]
     is_textual: bool = False

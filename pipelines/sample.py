@@ -27,7 +27,7 @@ READ_PER_SAMPLED = 50
 
 @dataclass
 class FirstLook:
-    """What became of some rows of a source when they were parsed: how many there were, and those that failed."""
+    """A sample of a source's rows after parsing: how many there were, and those that failed."""
 
     rows: int = 0
     failures: list[Failure] = field(default_factory=list)

@@ -1,4 +1,4 @@
-"""What the sections of a job file have in common: strict models, and the types of their values."""
+"""The common base of a job file's sections: strict models, and the types of their values."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a job takes from its source: which column holds which request field, and which columns pass through."""
+"""Select what a job takes from its source: the column of each request field, and the columns that pass through."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ MESSAGE_COLUMNS: dict[str, pa.DataType] = {
 
 @dataclass(frozen=True)
 class Selection:
-    """What a job takes from its source.
+    """A job's choice of its source's columns.
 
     Args:
         fields: request field -> column, of all fields that records may set.

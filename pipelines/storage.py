@@ -13,6 +13,7 @@ from typing import Any, BinaryIO, cast
 from apache_beam.io.filesystem import FileSystem
 from fsspec.compression import compr
 from fsspec.utils import infer_compression
+from typing_extensions import override
 
 from classer_core.errors import StorageError
 from classer_core.filesystems import is_url
@@ -129,22 +130,22 @@ class ContentFile(io.BufferedIOBase):
         """Whether the decompression can go back."""
         return self._file.seekable()
 
+    @override
     def read(self, size: int | None = -1) -> bytes:
-        """See `io.BufferedIOBase`."""
         with decoding(self):
             return self._file.read(-1 if size is None else size)
 
+    @override
     def read1(self, size: int = -1) -> bytes:
-        """See `io.BufferedIOBase`."""
         return self.read(size if size >= 0 else READ_BYTES)
 
+    @override
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        """See `io.BufferedIOBase`."""
         with decoding(self):
             return self._file.seek(offset, whence)
 
+    @override
     def tell(self) -> int:
-        """See `io.BufferedIOBase`."""
         return self._file.tell()
 
 

@@ -1,4 +1,4 @@
-"""Classification inside a user's own Beam pipeline, in Python: rows with a schema in, rows with a schema out.
+"""Classification inside a user's own Beam pipeline, in Python, of rows with a schema.
 
 answers = records | ClassifyRecords(labels=["billing", "technical"])
 answers.results | ...       answers.failures | ...
@@ -194,7 +194,7 @@ class ClassifyRecords(beam.PTransform[Any, Any]):
 
 
 class CheckRecords(beam.DoFn):
-    """Lists of records in, chunks of checked requests out; `columns` is request field -> column."""
+    """Check lists of records and yield them as chunks of requests; `columns` is request field -> column."""
 
     def __init__(self, defaults: Mapping[str, Any], columns: Mapping[str, str], passed: pa.Schema) -> None:
         self._defaults = defaults
@@ -202,7 +202,7 @@ class CheckRecords(beam.DoFn):
         self._passed = passed
 
     def setup(self) -> None:
-        """Once per worker: classifiers are shared by all records."""
+        """Make the parser, whose classifiers are shared by all records of a worker."""
         self._parser = RequestParser(self._defaults)
 
     def process(self, records: Sequence[Any]) -> Iterable[Chunk]:
@@ -264,7 +264,7 @@ def passed_columns(element_type: Any, passthrough: bool | Sequence[str]) -> pa.S
     wanted = names if passthrough is True else list(passthrough or [])
     if unknown := [name for name in wanted if name not in names]:
         known = ", ".join(names) or "none (give the records a schema: beam.Row or a NamedTuple)"
-        raise ValueError(f"passthrough: {unknown} are no columns of the records. They have: {known}.")
+        raise ValueError(f"passthrough: {unknown} are not columns of the records. They have: {known}.")
     kept = [item for item in schema.fields if item.name in wanted]
     for item in kept:
         if item.type.WhichOneof("type_info") in ("row_type", "map_type", "logical_type"):

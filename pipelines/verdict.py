@@ -17,7 +17,7 @@ from pipelines.limits import Limits, Tally, Verdict
 
 
 class JudgeRun(beam.PTransform[Any, Any]):
-    """Classified chunks and collections of batches of failures in, the one verdict on the run out. Bounded.
+    """Return the one verdict on a run, from its classified chunks and batches of failures. Bounded.
 
     Args:
         limits: how much may fail.
@@ -42,7 +42,7 @@ class JudgeRun(beam.PTransform[Any, Any]):
 
 
 class Judge(beam.DoFn):
-    """The tally of a run in, its verdict out; both are counted."""
+    """Judge the tally of a run."""
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits

@@ -1,4 +1,4 @@
-"""What the steps that write rows are told, and what they give back, whatever the output."""
+"""The arguments and results of the steps that write rows, whatever the output."""
 
 from __future__ import annotations
 

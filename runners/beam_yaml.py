@@ -13,6 +13,7 @@ Each takes Beam's `error_handling: {output: NAME}`; without it a record that fai
 
 # Beam's schemas come from types, not their names, and `X | None` is none of the types it knows.
 # ruff: noqa: UP045
+
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Optional
@@ -24,6 +25,7 @@ from apache_beam.typehints.arrow_type_compatibility import beam_schema_from_arro
 from apache_beam.typehints.row_type import RowTypeConstraint
 from apache_beam.typehints.schemas import named_fields_from_schema, schema_from_element_type
 from apache_beam.yaml.yaml_utils import SafeLineLoader
+from typing_extensions import override
 
 from classer_core.classifiers import Classifier
 from classer_core.contents import PixelNeeds
@@ -50,7 +52,7 @@ ErrorHandling = Mapping[str, Any] | None
 
 
 class ReadRecords(beam.PTransform[Any, Any]):
-    """Files in, one row per record out: `id`, the request fields, then the other columns.
+    """Read files, one row per record: `id`, the request fields, then the other columns.
 
     Columns of types that Beam's schemas lack (nested ones, times, decimals) come as text, nested ones as JSON.
 
@@ -140,7 +142,7 @@ def row_values(chunk: SourceChunk, columns: Columns) -> Iterable[beam.Row]:
 
 
 class ExpandDocuments(beam.PTransform[Any, Any]):
-    """Rows with a `file` in, the same rows out with its text in `text`, its number of `pages`, and its name.
+    """Expand the `file` of each row into its text in `text`, its number of `pages`, and its name.
 
     The name is in `document`, no longer in `file`: what comes out is a text to classify.
 
@@ -184,7 +186,7 @@ class ExpandDocuments(beam.PTransform[Any, Any]):
 
 
 class ExpandRows(beam.DoFn):
-    """Lists of rows in, rows with the text of their documents out; failures to their own output."""
+    """Yield rows with the text of their documents; failures go to their own output."""
 
     def __init__(self, rules: FetchRules, truncate: bool) -> None:
         self._rules = rules
@@ -231,7 +233,7 @@ class ExpandRows(beam.DoFn):
 
 
 class ClassifyRecords(beam.PTransform[Any, Any]):
-    """Rows in, rows with a label out: `pipelines.transforms.ClassifyRecords`, with all its settings, for YAML.
+    """Classify rows: `pipelines.transforms.ClassifyRecords`, with all its settings, for YAML.
 
     Args:
         error_handling: where the failures go.
@@ -243,8 +245,8 @@ class ClassifyRecords(beam.PTransform[Any, Any]):
         self._classify = transforms.ClassifyRecords(**_clean(settings))
         self._error_handling = error_handling
 
+    @override
     def expand(self, rows: Any) -> Any:
-        """See `pipelines.transforms.ClassifyRecords`."""
         answers = rows | self._classify
         return _outputs(answers.results, answers.failures, self._error_handling)
 

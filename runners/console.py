@@ -1,4 +1,4 @@
-"""What all commands share: where they print, how a wrong job ends them, and their common arguments."""
+"""The common part of all commands: where they print, how a wrong job ends them, and their common arguments."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Overrides = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE
 
 
 def plain(value: str, style: str = "") -> Text:
-    """What stands in a record, to be printed: neither markup nor control codes of the terminal act."""
+    """Return a record's text for printing, so that neither markup nor control codes of the terminal act."""
     return Text("".join(letter if letter.isprintable() else "·" for letter in value), style)
 
 

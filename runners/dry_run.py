@@ -35,7 +35,7 @@ class Graph(NamedTuple):
 
 
 def dry_run(job: Job, folder: Path, runner: str, beam_args: Sequence[str] = ()) -> Graph:
-    """A job in, its graph as the runner would get it out.
+    """Return a job's graph as the runner would get it.
 
     Raises:
         JobError: as in a run.

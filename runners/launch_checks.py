@@ -1,4 +1,4 @@
-"""What a job writes to, tried before a record is read; what it reads is tried when its columns are found."""
+"""Try what a job writes to before a record is read; what it reads is tried when its columns are found."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def exclusive_folders(job: Job) -> list[str]:
 
 
 def check_budget(job: Job, runner: str, at_once: int) -> None:
-    """What a run has spent is known in one process.
+    """Refuse a budget where several processes would spend it: its state is known in one.
 
     Raises:
         JobError: there would be several.

@@ -168,7 +168,7 @@ def cache_url(job: Job, runner: str = "local") -> str:
 
 
 def loader(job: Job, runner: str, at_once: int) -> Callable[[], CachedEngine]:
-    """What loads a job's engine on a worker whose machine classifies so many bundles at once."""
+    """Return the loader of a job's engine for a worker whose machine classifies so many bundles at once."""
     return partial(load_share, cache_url(job, runner), job.model, job.visual_model, job.page_overflow, at_once)
 
 
@@ -186,7 +186,7 @@ def threads_at_once(at_once: int) -> int:
 
 @contextmanager
 def _spared_from_collection() -> Iterator[None]:
-    """What is loaded by now is not searched for garbage during the run: that took as long as all else for a record."""
+    """Exclude what is loaded by now from garbage collection, which took as long as all else for a record."""
     gc.freeze()
     try:
         yield

@@ -1,4 +1,4 @@
-"""What a run did: for people in the terminal, for schedulers as `--summary run.json`."""
+"""The summary of a run: for people in the terminal, for schedulers as `--summary run.json`."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ COUNTS = (
 
 @dataclass(frozen=True)
 class RunSummary:
-    """What a finished run did. `failures` counts by code; `tokens` and `model_ms` are what the model read and took.
+    """The counts of a finished run. `failures` are by code; `tokens` and `model_ms` are what the model read and took.
 
     `cached` of the results were not read; `cache_errors` times the cache was in trouble. `classifiers` counts results
     by saved version; all that no saved classifier answered are under `inline`. `duplicates` of a stream's rows were
@@ -57,7 +57,7 @@ class RunSummary:
 
     @classmethod
     def of(cls, job: Job, run: str, result: Any, seconds: float) -> Self:
-        """What the counters of a finished run say."""
+        """Return the summary of a finished run from its counters."""
         from apache_beam.metrics import MetricsFilter
 
         from pipelines.classify import NAMESPACE

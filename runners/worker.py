@@ -35,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def environment(given: argparse.Namespace) -> dict[str, str]:
-    """What Beam's own worker program expects to find in its environment."""
+    """Return the environment that Beam's own worker program expects."""
     info = provision_info(given.id, given.provision_endpoint) if given.provision_endpoint else None
     control = given.control_endpoint or (info.control_endpoint.url if info else "")
     logging = given.logging_endpoint or (info.logging_endpoint.url if info else "")
@@ -49,7 +49,7 @@ def environment(given: argparse.Namespace) -> dict[str, str]:
 
 
 def provision_info(worker_id: str, endpoint: str) -> Any:
-    """What the runner tells this worker: the pipeline's options, mostly."""
+    """Return what the runner tells this worker: the pipeline's options, mostly."""
     with GRPCChannelFactory.insecure_channel(endpoint) as channel:
         known = intercept_channel(channel, WorkerIdInterceptor(worker_id))
         service = beam_provision_api_pb2_grpc.ProvisionServiceStub(known)

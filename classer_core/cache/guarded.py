@@ -38,7 +38,7 @@ class GuardedCache:
         self._writing = False
 
     def get(self, keys: Iterable[bytes]) -> dict[bytes, bytes]:
-        """What the cache has; nothing while it is in trouble."""
+        """Return the entries that the cache has; none while it is in trouble."""
         if time.monotonic() < self._resume_at:
             return {}
         try:

@@ -37,7 +37,7 @@ ROWS_FORGOTTEN_TOGETHER = 5_000
 
 @dataclass(frozen=True)
 class FileStatistics:
-    """What a cache file holds."""
+    """The content of a cache file, in numbers."""
 
     entries: int
     bytes: int

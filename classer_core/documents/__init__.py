@@ -1,1 +1,1 @@
-"""Documents and pictures: bytes in, text and pixels of each page out. Parsers run in processes of their own."""
+"""Expand documents and pictures into text and pixels of each page. Parsers run in processes of their own."""

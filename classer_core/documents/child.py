@@ -21,7 +21,7 @@ from classer_core.errors import FailureCode
 
 
 def expand(data: bytes, wanted: Wanted) -> Expanded:
-    """Bytes in, pages out.
+    """Expand bytes into pages.
 
     Raises:
         ExpandError: they are no document or picture that can be expanded.

@@ -43,7 +43,7 @@ OTHER_PARTS = re.compile(r"word/(header|footnotes|endnotes|footer)\d*\.xml$")
 
 
 def read_docx(data: bytes, wanted: Wanted) -> Expanded:
-    """A DOCX's bytes in, its pages out; headers, notes and text boxes are part of the text.
+    """Return the pages of a DOCX; headers, notes and text boxes are part of the text.
 
     Raises:
         ExpandError: damaged, a bomb, or with too many pages.
@@ -115,7 +115,7 @@ def _pieces(text: str) -> Iterator[str]:
 
 
 class _TextReader:
-    """One part's XML in, the texts of its pages out."""
+    """Return the texts of the pages of one part's XML."""
 
     def __init__(self) -> None:
         self._pages: list[list[str]] = [[]]

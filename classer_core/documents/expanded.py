@@ -1,4 +1,4 @@
-"""What the sandbox is asked and what it answers. Plain bytes: nothing that comes from it is unpickled."""
+"""Requests to the sandbox and its answers. Plain bytes: nothing that comes from it is unpickled."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Expanded:
 
 @dataclass(slots=True)
 class Wanted:
-    """What is wanted of one attachment.
+    """The request for one attachment.
 
     `looks` (none, thin, all) says which pages are drawn; `side_px` is the long side of every picture; `truncate` reads
     the first pages of a long document instead of failing; `office` leaves the drawing of DOCX pages to LibreOffice.

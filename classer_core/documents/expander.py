@@ -1,4 +1,4 @@
-"""Expander: attachments with their bytes in, the pages of each record out."""
+"""Expander: expand the attachments of records into pages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What bytes are, by the bytes alone: names and headers lie."""
+"""Tell the kind of a file by its bytes alone: names and headers lie."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ WORD_TYPE = b"wordprocessingml"
 
 
 def kind_of(data: bytes) -> Kind:
-    """Bytes in, their kind out; `other` is a picture, if Pillow can open it."""
+    """Return the kind of bytes; `other` is a picture, if Pillow can open it."""
     if not data.strip(b"\x00 \t\r\n"):
         return "empty"
     head = data[:HEADER_BYTES]

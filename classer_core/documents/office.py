@@ -49,7 +49,7 @@ class Office:
         return self._program is not None
 
     def to_pdf(self, documents: Sequence[bytes]) -> list[bytes | None]:
-        """DOCX files in, a PDF of each out; None where LibreOffice makes none.
+        """Return a PDF of each DOCX file; None where LibreOffice makes none.
 
         A document that takes a call down, or past its time, is tried once more alone; so are those behind it.
         """

@@ -16,7 +16,7 @@ pymupdf.TOOLS.mupdf_display_warnings(False)
 
 
 def read_pdf(data: bytes, wanted: Wanted) -> Expanded:
-    """A PDF's bytes in, its pages out; damage goes unmentioned where repair leaves something to read or to look at.
+    """Return the pages of a PDF; damage goes unmentioned where repair leaves something to read or to look at.
 
     Raises:
         ExpandError: encrypted, damaged beyond repair, without pages, or with too many.
@@ -47,7 +47,7 @@ def read_pdf(data: bytes, wanted: Wanted) -> Expanded:
 
 
 def read_pages(document: Any, wanted: Wanted, pdf: bytes | None = None) -> Expanded:
-    """An open document of MuPDF in, its pages out; `pdf` is its file, for pages that MuPDF can't draw."""
+    """Return the pages of an open document of MuPDF; `pdf` is its file, for pages that MuPDF can't draw."""
     count = document.page_count
     used = wanted.page_range(count)
     pages, errors = [], []
@@ -78,7 +78,7 @@ def _has_content(document: Any, expanded: Expanded) -> bool:
 
 
 def draw(page: Any, side_px: int, pdf: bytes | None = None, index: int = 0) -> Image | None:
-    """A page in, its picture out: long side `side_px`, at most 4 MP; None where there is nothing to draw on."""
+    """Return a page's picture, its long side `side_px`, at most 4 MP; None where there is nothing to draw on."""
     width, height = page.rect.width, page.rect.height
     zoom = page_zoom(width, height, side_px)
     if zoom is None:

@@ -14,7 +14,7 @@ PDFIUM_ERRORS = (pypdfium2.PdfiumError, IndexError, ValueError, OSError)
 
 
 def read(data: bytes, wanted: Wanted) -> Expanded | None:
-    """A damaged PDF's bytes in, its pages out; None where PDFium finds nothing on them either.
+    """Return the pages of a damaged PDF; None where PDFium finds nothing on them either.
 
     Raises:
         ExpandError: more pages than allowed.
@@ -42,7 +42,7 @@ def read(data: bytes, wanted: Wanted) -> Expanded | None:
 
 
 def draw(data: bytes, index: int, zoom: float) -> Image | None:
-    """One page of a PDF in, its picture out; None where it is of one colour here too."""
+    """Return the picture of one page of a PDF; None where PDFium draws it in one colour, too."""
     try:
         document = pypdfium2.PdfDocument(data)
         document.init_forms()

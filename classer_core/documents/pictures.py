@@ -1,4 +1,4 @@
-"""Pictures through Pillow: any of its formats in, RGB pixels the right way up out. Runs in the sandbox."""
+"""Decode pictures with Pillow into RGB pixels the right way up. Runs in the sandbox."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ warnings.simplefilter("ignore")
 
 
 def read_picture(data: bytes, wanted: Wanted) -> Expanded:
-    """A picture's bytes in, its one page out; of an animation, the first frame.
+    """Return the one page of a picture; of an animation, its first frame.
 
     Raises:
         ExpandError: no picture, damaged, or too large to decode.
@@ -52,7 +52,7 @@ def read_picture(data: bytes, wanted: Wanted) -> Expanded:
 
 
 def as_rgb(picture: PillowImage.Image, side_px: int) -> PillowImage.Image:
-    """An opened picture in, an upright RGB one of at most 4 MP and `side_px` out, alpha flattened on white."""
+    """Return an opened picture upright in RGB, of at most 4 MP and `side_px`, alpha flattened on white."""
     picture.draft("RGB", (side_px, side_px))  # JPEG: decoded at a fraction of its size
     picture.load()
     width, height = picture.size

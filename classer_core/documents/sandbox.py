@@ -58,7 +58,7 @@ class Sandbox:
         threading.Thread(target=_watch, args=(self._children, ended), name="sandbox-watch", daemon=True).start()
 
     def expand(self, tasks: Sequence[tuple[bytes, Wanted]]) -> list[Expanded | RecordError]:
-        """Documents in, each one's pages or error out, in the same order."""
+        """Return the pages of each document, or its error, in the same order."""
         return list(self._threads.map(self._expand, tasks))
 
     def close(self) -> None:

@@ -18,7 +18,7 @@ Flags = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Answers:
-    """What was right and what was said.
+    """Right labels and given answers.
 
     `gold`, `given`: (n_rows, n_labels) sparse, 1 where a label is right, or was given. Beside them every single answer,
     given or not, as position of its row and of its label, with its confidence: in mode single the best label of each

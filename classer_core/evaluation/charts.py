@@ -1,4 +1,4 @@
-"""Figures in, coordinates of their pictures out, in SVG user units; `templates/charts.html` draws them."""
+"""Coordinates of charts, in SVG user units; `templates/charts.html` draws them."""
 
 from __future__ import annotations
 

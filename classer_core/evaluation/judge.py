@@ -1,4 +1,4 @@
-"""Answers and what is known of their rows in, a report out."""
+"""Judge answers by what is known of their rows, and return a report."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Answers in, figures out. Figures of labels are functions of sums over rows, so that resampling is one product."""
+"""Figures of answers. Those of labels are functions of sums over rows, so that resampling is one product."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class Calibration:
 
 @dataclass(frozen=True)
 class Curve:
-    """What answering only from `threshold` on would give, from the surest answers to all; ties fall together.
+    """Return precision and coverage at every threshold, from the surest answers to all; ties fall together.
 
     `coverage`: share of rows answered (one label a row), or share of right labels found (several).
     """
@@ -79,7 +79,7 @@ def row_sums(answers: Answers) -> Any:
 
 
 def label_scores(sums: Floats, present: Any, n_rows: int) -> LabelScores:
-    """Totals of `row_sums` over `n_rows` rows in, figures out.
+    """Return the figures of totals of `row_sums` over `n_rows` rows.
 
     Args:
         sums: (..., 3 * n_labels + 1).

@@ -1,4 +1,4 @@
-"""What a report holds; everything in it is plain, so that it is JSON as it stands."""
+"""The content of a report, in plain types, so that it is JSON as it stands."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Bin:
 
 @dataclass(frozen=True)
 class Point:
-    """What answering only from `threshold` on gives."""
+    """Precision and coverage of answering only from `threshold` on."""
 
     threshold: float
     precision: float
@@ -83,7 +83,7 @@ class Mistake:
 
 @dataclass(frozen=True)
 class Abstained:
-    """What the job's own `min_confidence` does: share of rows answered, and share of given labels that are right."""
+    """The effect of the job's `min_confidence`: share of rows answered, and share of given labels that are right."""
 
     min_confidence: float
     answered: float
@@ -92,7 +92,7 @@ class Abstained:
 
 @dataclass(frozen=True)
 class Rows:
-    """What became of the gold rows, and who answered them. `failed` counts by code."""
+    """The gold rows by outcome, and the models that answered them. `failed` counts by code."""
 
     job: str
     gold: str

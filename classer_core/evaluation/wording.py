@@ -1,4 +1,4 @@
-"""What a report says in words; the same on a terminal and on the page."""
+"""The words of a report, the same on a terminal and on the page."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def threshold_sentence(report: Report) -> str:
 
 
 def notes(report: Report) -> list[str]:
-    """What a reader must know of rows that were not judged, and of the job's own abstaining."""
+    """Return remarks on rows that were not judged, and on the job's own abstaining."""
     rows = report.rows
     said = []
     if rows.without_gold:

@@ -1,4 +1,4 @@
-"""Fetching: an attachment as given in, its bytes out. What a record names is hostile; what a job allows is a list."""
+"""Fetch the bytes of attachments. What a record names is hostile; what a job allows is a list."""
 
 from typing import TYPE_CHECKING, Any
 

@@ -1,4 +1,4 @@
-"""Fetcher: attachments in, their bytes out, many at once, each with its own limits."""
+"""Fetcher: fetch many attachments at once, each with its own limits."""
 
 from __future__ import annotations
 

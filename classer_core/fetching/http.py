@@ -86,7 +86,7 @@ class HttpFetcher:
         self._slots = asyncio.Semaphore(CONCURRENT)
 
     async def fetch(self, url: str, place: str) -> bytes:
-        """A URL in, its content out.
+        """Return the content of a URL.
 
         Raises:
             RecordError: not allowed, not there, too large, too slow, or failing after some attempts.

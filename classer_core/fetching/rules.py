@@ -1,4 +1,4 @@
-"""What a job allows its records to reach, and what kind of thing a record names."""
+"""Rules for what records may reach, and the kinds of things that they name."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _EXTENSION = re.compile(r"\.[A-Za-z0-9]{2,5}$")
 
 @dataclass(frozen=True)
 class FetchRules:
-    """What records may reach beside public `https://` addresses.
+    """The places that records may reach beside public `https://` addresses.
 
     Args:
         allow_paths: folders, or prefixes like `gs://bucket/folder`, that paths of records may lie in.
@@ -41,7 +41,7 @@ class FetchRules:
 
 
 def inline_bytes(source: str, place: str) -> bytes | None:
-    """A `data:` URL or bare base64 in, its bytes out; None if the source is something else.
+    """Return the bytes of a `data:` URL or bare base64; None if the source is something else.
 
     Raises:
         RecordError: it is base64, but broken or too large.

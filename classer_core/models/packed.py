@@ -54,7 +54,7 @@ class EncoderConfig:
     def of(
         cls, config: Mapping[str, Any], pooling: Literal["mean", "cls"] = "mean", normalize: bool = True
     ) -> EncoderConfig:
-        """The content of a config.json in, its shape out.
+        """Return the shape that the content of a config.json describes.
 
         Raises:
             ValueError: this encoder can't compute such a model; the message names the setting.
@@ -81,7 +81,7 @@ class EncoderConfig:
 
 
 class PackedEncoder:
-    """Token ids of texts in, their vectors out.
+    """Computes the vectors of texts, given as token ids.
 
     Args:
         config: the shape.

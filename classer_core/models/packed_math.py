@@ -67,7 +67,7 @@ class Linear:
         return cls(torch.cat([codes for codes, _ in parts]), torch.cat([scales for _, scales in parts]), bias)
 
     def __call__(self, codes: torch.Tensor, scales: torch.Tensor) -> torch.Tensor:
-        """Quantised rows in, (n, outputs) float32 out."""
+        """Return (n, outputs) float32 of quantised rows."""
         found = self._product.multiply(codes, self._prepared)
         return found.mul_(self._scales).mul_(scales).add_(self._bias)
 
@@ -76,11 +76,11 @@ class IntegerUnits:
     """Products of int8 matrices by the processor's own instructions for them."""
 
     def prepare(self, codes: torch.Tensor) -> Any:
-        """(inputs, outputs) int8 in, what `multiply` takes out."""
+        """Return (inputs, outputs) int8 weights in the form that `multiply` takes."""
         return codes
 
     def multiply(self, rows: torch.Tensor, codes: Any) -> torch.Tensor:
-        """(n, inputs) int8 and prepared weights in, (n, outputs) float32 out, each an integer rounded once."""
+        """Return (n, outputs) float32, each an integer rounded once, of (n, inputs) int8 and prepared weights."""
         import torch
 
         return torch._int_mm(rows, codes).float()
@@ -124,7 +124,7 @@ def integer_product() -> IntegerUnits | FloatUnits:
 
 
 def attention(asked: torch.Tensor, lengths: Sequence[int], heads: int) -> torch.Tensor:
-    """Queries, keys, values side by side (n_tokens, 3 * dimensions) in, what each token saw (n_tokens, dimensions) out.
+    """Return attention (n_tokens, dimensions) of queries, keys and values side by side (n_tokens, 3 * dimensions).
 
     Queries and keys are quantised for each token and head, values for each text and channel, weights for each text.
     Texts shorter than the longest are padded: what is there weighs nothing, exactly.

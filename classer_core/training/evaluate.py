@@ -13,7 +13,7 @@ MAX_ROWS = 1_000
 
 
 def macro_f1(gold: np.ndarray[Any, Any], predicted: np.ndarray[Any, Any]) -> float:
-    """Positions of the right and of the predicted labels (n_rows,) in, the mean of the labels' F1 x100 out."""
+    """Return the mean of the labels' F1 x100, given positions of the right and of the predicted labels (n_rows,)."""
     scores = []
     for label in np.union1d(gold, predicted):
         right = np.sum((gold == label) & (predicted == label))

@@ -36,7 +36,7 @@ State = dict[str, "torch.Tensor"]
 
 @dataclass(frozen=True)
 class Settings:
-    """What decides the weights, beside the data."""
+    """The settings that decide the weights, beside the data."""
 
     steps: int = 2_200
     seed: int = 20261125

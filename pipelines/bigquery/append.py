@@ -113,7 +113,7 @@ class _Connection:
         self._responses: Any = None
 
     def exchange(self, batch: pa.RecordBatch, offset: int) -> Any:
-        """Rows that begin at an offset in, BigQuery's answer out."""
+        """Append rows that begin at an offset, and return BigQuery's answer."""
         from google.api_core import exceptions
         from google.cloud.bigquery_storage_v1 import types
 

@@ -34,7 +34,7 @@ class Refusal:
 
 
 class RowCheck:
-    """Batches of one schema in, the rows that a table takes out, with its types and its order of columns.
+    """Return the rows of batches that a table takes, with its types and its order of columns.
 
     Args:
         schema: of the batches.

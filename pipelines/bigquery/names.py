@@ -38,7 +38,7 @@ class TableName(NamedTuple):
 
     @property
     def digest(self) -> str:
-        """What tells it from other tables, in letters that every name may have."""
+        """A digest that tells it from other tables, in letters that every name may have."""
         return hashlib.sha256(str(self).encode()).hexdigest()[:8]
 
     def staging(self, run: str) -> TableName:
@@ -50,10 +50,10 @@ def quoted(column: str) -> str:
     """A column as SQL names it.
 
     Raises:
-        ValueError: it is no name of a column.
+        ValueError: it is not a name of a column.
     """
     if not COLUMN.fullmatch(column):
-        raise ValueError(f"{column!r} is no name of a column")
+        raise ValueError(f"{column!r} is not a name of a column")
     return f"`{column}`"
 
 

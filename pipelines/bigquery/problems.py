@@ -19,7 +19,7 @@ def wrong(place: str, value: str, message: str, remedy: str) -> JobError:
 
 @contextmanager
 def job_problems(place: str, value: str) -> Iterator[None]:
-    """What BigQuery says of a wrong job becomes a JobError; other errors (it is down, say) stay what they are."""
+    """Raise what BigQuery says of a wrong job as a JobError; other errors, such as an outage, stay as they are."""
     from google.api_core import exceptions
     from google.auth.exceptions import GoogleAuthError
 

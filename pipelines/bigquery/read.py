@@ -131,7 +131,7 @@ def _chunk(batch: pa.RecordBatch, columns: Columns) -> SourceChunk:
 
 
 def _query(source: TableSource, columns: Columns, wanted: Sequence[str]) -> tuple[str, list[Any]] | None:
-    """What is to be queried, and with which parameters; None for a table that is read as it is."""
+    """Return the query and its parameters; None for a table that is read as it is."""
     from google.cloud import bigquery
 
     if source.query is not None:

@@ -19,7 +19,7 @@ KEPT_RECORD_CHARS = 1 << 20
 
 
 def failures_of(batch: pa.RecordBatch, refusals: Sequence[Refusal]) -> pa.RecordBatch:
-    """Result rows and what is wrong with some of them in, those as failures out; they are counted as such."""
+    """Return the refused among result rows as failures, and count them as such."""
     failures = []
     for refusal in refusals:
         row = row_values(batch, refusal.row)

@@ -83,12 +83,12 @@ def result_table_schema(results: pa.Schema) -> pa.Schema:
 
 
 def result_column(name: str) -> str:
-    """What a column of the source is called in the table of results."""
+    """Return the name of a column of the source in the table of results."""
     return f"input_{name}" if name in (*RESULT_SCHEMA.names, CLASSIFIED_AT.name) else name
 
 
 def table_fields(schema: pa.Schema) -> list[SchemaField]:
-    """An Arrow schema in, the columns of a table for it out, each with a description: the source's, if it has one.
+    """Return the columns of a table for an Arrow schema, each with a description: the source's, if it has one.
 
     Raises:
         UnsupportedTypeError: a type that BigQuery lacks.
@@ -103,7 +103,7 @@ def table_fields(schema: pa.Schema) -> list[SchemaField]:
 
 
 def arrow_schema(fields: Iterable[SchemaField]) -> pa.Schema:
-    """A table's columns in, the Arrow schema of its rows out.
+    """Return the Arrow schema of a table's rows.
 
     Raises:
         UnsupportedTypeError: a column that can't be read or written through Arrow.
@@ -118,7 +118,7 @@ def schema_problems(place: str, schema: pa.Schema) -> list[Problem]:
     remedy = "Name the columns to keep in `passthrough:`, or give it another name in the source."
     for item in schema:
         if not is_column(item.name):
-            message = "is no name for a column of BigQuery: letters, digits and underscores are"
+            message = "is not a name for a column of BigQuery: letters, digits and underscores are"
             problems.append(Problem(place, repr(item.name), message, remedy))
         elif (other := seen.get(item.name.lower())) is not None:
             message = f"is the same as {other!r} for BigQuery, which ignores case"
@@ -132,7 +132,7 @@ def schema_problems(place: str, schema: pa.Schema) -> list[Problem]:
 
 
 def differences(place: str, schema: pa.Schema, table: list[SchemaField]) -> tuple[list[SchemaField], list[Problem]]:
-    """What our rows need in a table that exists: columns to be added, and what stands against it."""
+    """Compare our rows with a table that exists: columns to be added, and problems."""
     there = {field.name.lower(): field for field in table}
     new, problems = [], []
     for wanted in table_fields(schema):

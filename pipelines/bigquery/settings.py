@@ -1,4 +1,4 @@
-"""What the steps need to know of a table that is read, and of one that is written: keys of the job's sections."""
+"""The settings of a table that is read, and of one that is written, as the job's sections have them."""
 
 from __future__ import annotations
 

@@ -80,7 +80,7 @@ class Target(NamedTuple):
         return RecordedStreams(self.table, self.staged, self.run)
 
     def recent(self) -> RecentRows:
-        """What the table has got lately, by what tells records apart."""
+        """The digests of rows that the table has got lately."""
         return recent_rows(self.table, ("id", "fingerprint") if self.is_results else ("id", "code"))
 
     @property
@@ -133,7 +133,7 @@ class WriteTable(beam.PTransform[Any, Any]):
 
 
 class CheckRows(beam.DoFn):
-    """Batches in, the same with the table's types and without the rows that it would refuse out."""
+    """Give batches the table's types, and take out the rows that it would refuse."""
 
     def __init__(self, target: Target) -> None:
         self._target = target
@@ -163,7 +163,7 @@ class CheckRows(beam.DoFn):
 
 
 class AppendRows(beam.DoFn):
-    """Checked batches in, the name of the bundle's finalized stream out. Rows that BigQuery refuses are `refused`.
+    """Write checked batches, and yield the name of the bundle's finalized stream. Refused rows go to `refused`.
 
     Args:
         target: where to.

@@ -1,4 +1,4 @@
-"""What is wrong with a job as a whole, beyond its keys and values one by one."""
+"""Check a job as a whole, beyond its keys and values one by one."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ def _covers(pattern: str, folder: str) -> bool:
 
 
 def _stream_problems(job: Job, file: Path) -> list[Problem]:
-    """What needs an end, of a job that has none."""
+    """Return the problems of settings that need a source that ends, where it does not."""
     if not job.source.is_stream:
         return []
     asked = {"dedup": job.dedup == "global", "only": job.only == "stale"}

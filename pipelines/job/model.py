@@ -126,7 +126,7 @@ class Job(Section):
 
     @property
     def selection(self) -> Selection:
-        """What is taken from the source."""
+        """The columns that the job takes from its source."""
         passthrough = self.passthrough if isinstance(self.passthrough, bool) else tuple(self.passthrough)
         table = self.output.watermark_table
         return Selection(self.field_columns, tuple(self.record_fields), passthrough, table)
@@ -147,7 +147,7 @@ class Job(Section):
         return {field: column for field, column in columns.items() if column is not None}
 
     def fetch_rules(self, folder: str) -> FetchRules:
-        """What records of this job may reach; their relative paths start at `folder`."""
+        """Return the rules for what records of this job may reach; their relative paths start at `folder`."""
         return FetchRules(tuple(self.allow_paths), tuple(self.allow_hosts), self.allow_http, folder)
 
     @property
@@ -175,7 +175,7 @@ class Job(Section):
 
     @property
     def requests(self) -> Requests:
-        """What makes records of this job's rows."""
+        """The parser of this job's rows, as its arguments."""
         return Requests(self.request_defaults, self.source.is_textual, self._saved)
 
     def request_parser(self, saved: SavedClassifiers | None = None) -> RequestParser:

@@ -32,7 +32,7 @@ class Mistake(NamedTuple):
 
 
 class Output(Section, ABC):
-    """What all outputs have."""
+    """The common part of all outputs."""
 
     place_key: ClassVar[str]
     # Whether `only: stale` can read the rows of the last run.

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
+from typing_extensions import override
 
 from pipelines.outputs import Mistake, Output
 from pipelines.sections import Column, Table, listed
@@ -51,14 +52,14 @@ class BigQueryOutput(Output):
         """The table itself."""
         return self.table
 
+    @override
     @property
     def merge_key(self) -> tuple[str, ...]:
-        """See `Output`."""
         return self.key if self.write == "merge" else ()
 
+    @override
     @property
     def replaces(self) -> bool:
-        """See `Output`."""
         return self.write != "append"
 
     @property

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
+from typing_extensions import override
+
 from pipelines.outputs import Output
 from pipelines.sections import Name, Seconds
 from pipelines.written import WritePlan
@@ -27,14 +29,14 @@ class FileOutput(Output):
         """Where the rows are found."""
         return self.path
 
+    @override
     @property
     def folder(self) -> str:
-        """See `Output`."""
         return self.path
 
+    @override
     @property
     def bundle_s(self) -> float:
-        """See `Output`."""
         return self.file_seconds
 
     @property

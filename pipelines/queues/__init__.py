@@ -49,7 +49,7 @@ class Queue(Protocol):
     """
 
     def poll(self, timeout_s: float, limit: int) -> list[Message]:
-        """What has come, at most `limit` messages; returns as soon as anything is there, [] after `timeout_s`.
+        """Return the messages that have come, at most `limit`, as soon as there are any; [] after `timeout_s`.
 
         It is called at least every `KEEP_ALIVE_S`, with a limit of 0 while the reader's buffer is full, and keeps
         messages that are out from being delivered again as long as that goes on.
@@ -73,7 +73,7 @@ class Queue(Protocol):
 
 
 class QueueSettings(Protocol):
-    """What opens a queue; picklable, without secrets (those are read from the environment where it is opened)."""
+    """The settings that open a queue: picklable, and without secrets, which are read where it is opened."""
 
     @property
     def bundle_records(self) -> int:

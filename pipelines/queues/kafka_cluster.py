@@ -65,11 +65,11 @@ class KafkaCluster:
         return sorted(found.partitions)
 
     def problem(self, topic: str, error: Any) -> Problem:
-        """What an error means that lasts."""
+        """Return the problem that an error of a topic means."""
         code = kafka_library().KafkaError
         if error.code() in (code.UNKNOWN_TOPIC_OR_PART, code._UNKNOWN_TOPIC):
             return Problem(
-                "topic", topic, f"is no topic of {self.bootstrap_servers}", "Create it, or correct the name."
+                "topic", topic, f"is not a topic of {self.bootstrap_servers}", "Create it, or correct the name."
             )
         if error.code() == code.TOPIC_EXCEPTION:
             return Problem("topic", topic, "can't be the name of a topic", "Correct the name.")

@@ -1,4 +1,4 @@
-"""What Kafka clients give, ours or Beam's, as one of our messages."""
+"""Convert what Kafka clients give, ours or Beam's, to our messages."""
 
 from __future__ import annotations
 

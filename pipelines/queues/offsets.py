@@ -41,12 +41,12 @@ class Progress:
 
     @property
     def reached(self) -> Reached:
-        """What is done."""
+        """The messages that are done."""
         return Reached(self.next, frozenset(self._done))
 
 
 class PartitionOffsets:
-    """What has become of the messages of a partition.
+    """The progress of the messages of a partition.
 
     Args:
         start: what an earlier queue has emitted; the first message that is delivered is the first one beyond that.

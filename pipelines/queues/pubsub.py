@@ -136,7 +136,7 @@ class PubSubQueue:
         return message_of(message, settings.timestamp_attribute, message.ack_id, settings.max_future_s)
 
     def _raise_if_ended(self) -> None:
-        """What may pass is tried again by the client itself."""
+        """Raise an error that lasts; the client itself retries those that may pass."""
         if self._pull.done():
             error = self._pull.exception() or RuntimeError("the streaming pull has ended")
             raise job_error("source.subscription", self._settings.subscription, error) from error

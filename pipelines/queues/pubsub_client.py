@@ -32,7 +32,7 @@ def client(kind: str, **arguments: Any) -> Any:
 
 
 def job_error(place: str, name: str, error: BaseException) -> BaseException:
-    """What is wrong with a job as a JobError; anything else as it is."""
+    """Raise mistakes of a job as a JobError, and anything else as it is."""
     from google.api_core import exceptions
     from google.auth.exceptions import GoogleAuthError
 

@@ -62,7 +62,7 @@ class Topic(Protocol):
 
 
 class TopicSettings(Protocol):
-    """What opens a topic; picklable, without secrets."""
+    """The settings that open a topic: picklable, and without secrets."""
 
     def check(self) -> None:
         """Makes sure, before a job starts, that there is such a topic.

@@ -1,4 +1,4 @@
-"""Readers: one file of a source in, chunks of rows out. They know bytes and Arrow, and nothing of Beam's graph."""
+"""Readers: read a file of a source as chunks of rows. They know bytes and Arrow, and nothing of Beam's graph."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ NOW = Scope()
 
 @dataclass(frozen=True)
 class Columns:
-    """What is taken from a source: the column of each request field, and the columns that pass through.
+    """The columns taken from a source: that of each request field, and those that pass through.
 
     `scope` is what of a table is read, and as it was when.
     """

@@ -22,7 +22,7 @@ def check_width(columns: int) -> None:
 
 
 def chunk_of(batch: pa.RecordBatch, columns: Columns, positions: list[str]) -> SourceChunk:
-    """A batch of a source in, the same with Python values of its request fields out; `positions` has one per row."""
+    """Return a batch as a chunk, with Python values of its request fields; `positions` has one per row."""
     present = set(batch.schema.names)
     passed = [
         batch.column(item.name).cast(item.type) if item.name in present else pa.nulls(len(batch), item.type)

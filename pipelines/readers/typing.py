@@ -21,7 +21,7 @@ KEPT_AS = b"kept_as"
 
 
 def infer_schema(rows: Sequence[Mapping[str, Any]]) -> pa.Schema:
-    """Sampled rows in, their columns in order of appearance out, and `_rescued_data` at the end.
+    """Return the columns of sampled rows in order of appearance, and `_rescued_data` at the end.
 
     Of rows whose keys are data (`{"user_1": ..., "user_2": ...}`) only the most frequent keys are columns. A column
     whose values have such keys is kept as JSON text.
@@ -76,7 +76,7 @@ def _is_map_shaped(values: list[Any]) -> bool:
 def fit_columns(
     rows: Sequence[Mapping[str, Any]], schema: pa.Schema, elsewhere: Collection[str] = ()
 ) -> pa.RecordBatch:
-    """Rows in, an Arrow batch of `schema` out; what does not fit is kept in `_rescued_data`, if the schema has it.
+    """Return rows as an Arrow batch of `schema`; values that don't fit are kept in `_rescued_data`, if it has that.
 
     `elsewhere`: columns that are on their way as request fields, and need no rescue.
     """

@@ -48,7 +48,7 @@ class Source(Section, ABC):
 
     @property
     def place(self) -> str:
-        """What is read, named as an output that writes there names it; empty if no output can write there."""
+        """Return what is read, named as an output that writes there names it; empty if none can."""
         return ""
 
     @property

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from pydantic import model_validator
+from typing_extensions import override
 
 from pipelines.sections import Column, Name, Table
 from pipelines.sources import BoundedSource
@@ -36,14 +37,14 @@ class BigQuerySource(BoundedSource):
             raise ValueError("watermark is for a table: a query says itself what is new")
         return self
 
+    @override
     @property
     def place(self) -> str:
-        """See `Source`."""
         return self.table or ""
 
+    @override
     @property
     def watermark_column(self) -> str | None:
-        """See `BoundedSource`."""
         return self.watermark
 
     def arrow_schema(self) -> pa.Schema:

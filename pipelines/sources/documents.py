@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from pydantic import model_validator
+from typing_extensions import override
 
 from pipelines.sections import Patterns, Seconds
 from pipelines.sources import BoundedSource, StreamSource
@@ -41,14 +42,14 @@ class DocumentSource(BoundedSource, StreamSource):
         """Whether new files are waited for."""
         return self.watch is not None
 
+    @override
     @property
     def patterns(self) -> tuple[str, ...]:
-        """See `Source`."""
         return self.path
 
+    @override
     @property
     def own_files(self) -> tuple[str, ...]:
-        """See `Source`."""
         return self.path
 
     def located(self, absolute: Callable[[str], str]) -> Self:

@@ -7,6 +7,7 @@ from random import Random
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
+from typing_extensions import override
 
 from classer_core.filesystems import is_url
 from pipelines.sections import Patterns
@@ -37,14 +38,14 @@ class FileSource(BoundedSource):
             raise ValueError(f"{named[0]} is for format: documents")
         return document
 
+    @override
     @property
     def patterns(self) -> tuple[str, ...]:
-        """See `Source`."""
         return self.path
 
+    @override
     @property
     def is_textual(self) -> bool:
-        """See `Source`."""
         return self.format == "csv"
 
     def located(self, absolute: Callable[[str], str]) -> Self:

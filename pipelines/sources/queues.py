@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
+from typing_extensions import override
 
 from pipelines.sections import Name, Options
 from pipelines.sources import StreamSource
@@ -23,9 +24,9 @@ class PubSubSource(StreamSource):
     id_attribute: Name | None = None
     timestamp_attribute: Name | None = None
 
+    @override
     @property
     def message_id_attribute(self) -> str | None:
-        """See `StreamSource`."""
         return self.id_attribute
 
     def queue(self, folder: str, outputs: tuple[str, ...]) -> QueueSettings:
@@ -54,9 +55,9 @@ class KafkaSource(StreamSource):
     options: Options = Field(default_factory=dict, repr=False)
     timestamp_attribute: Name | None = None
 
+    @override
     @property
     def place(self) -> str:
-        """See `Source`."""
         return f"{self.bootstrap_servers}/{self.topic}"
 
     def queue(self, folder: str, outputs: tuple[str, ...]) -> QueueSettings:

@@ -1,4 +1,4 @@
-"""Streams: messages of a queue in, chunks of checked records out; messages are acknowledged once rows are written.
+"""Streams: read messages of a queue as chunks of checked records, and acknowledge them once their rows are written.
 
 Queue --poll--> MessageParser -> Lanes (fast, standard) -> QueueReader.advance -> Chunk
                               -> Preparation (attachments, long texts) -^

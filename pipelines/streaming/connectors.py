@@ -1,4 +1,4 @@
-"""Queues through Beam's own connectors, for runners that know them: messages in lists in, chunks out."""
+"""Read queues through Beam's own connectors, for runners that support them."""
 
 from __future__ import annotations
 

@@ -123,7 +123,7 @@ def _next(waiting: deque[Entry], chars: float) -> list[Entry]:
 
 
 def _chars(entry: Entry) -> int:
-    """What an entry costs the model; what is prepared, or failed, costs nothing."""
+    """Return the cost of an entry in characters; the model has nothing to read of prepared and failed ones."""
     if isinstance(entry.outcome, Record) and entry.known is None:
         return len(entry.outcome.text) + RECORD_CHARS
     return 0

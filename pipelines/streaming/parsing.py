@@ -1,4 +1,4 @@
-"""MessageParser: messages in, an Entry each out: a checked record with the columns that pass through, or a failure."""
+"""MessageParser: make an Entry of each message: a checked record with the columns that pass through, or a failure."""
 
 from __future__ import annotations
 
@@ -160,7 +160,7 @@ class MessageParser:
 
 
 def pack(entries: Sequence[Entry], passed: pa.Schema) -> Chunk:
-    """Entries in, a chunk of them out."""
+    """Return a chunk of the entries."""
     good = [entry for entry in entries if isinstance(entry.outcome, Record)]
     columns = zip(*(entry.row for entry in good), strict=True) if good else ([] for _ in passed)
     arrays = [pa.array(list(values), item.type) for values, item in zip(columns, passed, strict=True)]

@@ -13,6 +13,7 @@ import apache_beam as beam
 from apache_beam import coders
 from apache_beam.io.unbounded_source import CheckpointMark, ReadFromUnboundedSource, UnboundedReader, UnboundedSource
 from apache_beam.utils.timestamp import MAX_TIMESTAMP, MIN_TIMESTAMP, Timestamp
+from typing_extensions import override
 
 from classer_core.cached import CachedEngine
 from classer_core.fetching.rules import FetchRules
@@ -37,7 +38,7 @@ _readers: weakref.WeakValueDictionary[str, QueueReader] = weakref.WeakValueDicti
 
 @dataclass(frozen=True)
 class Stream:
-    """What a reader has to know; travels to the workers.
+    """The settings of a reader, which travel to the workers.
 
     Args:
         columns: what is taken from messages.
@@ -248,8 +249,9 @@ class QueueReader(UnboundedReader):
         self._records = self._bytes = 0
         return QueueMark(self._poller.name, *self._poller.mark())
 
+    @override
     def close(self) -> None:
-        """See `Poller.close`. A bundle that failed closes it whoever keeps it."""
+        """A bundle that failed closes it whoever keeps it."""
         self._keepers -= 1
         if self._keepers < 1 or self._poller.is_ended or not self._poller.is_between_bundles:
             self._close()

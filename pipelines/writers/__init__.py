@@ -1,1 +1,1 @@
-"""Writers: rows in, files of a folder or messages of a topic out; a table's are in `pipelines/bigquery`."""
+"""Writers of files in a folder and of messages in a topic; those of tables are in `pipelines/bigquery`."""

@@ -1,4 +1,4 @@
-"""Row files: Arrow batches in, temporary files of a folder out; `publish` gives them their final names.
+"""Write Arrow batches to temporary files of a folder; `publish` gives them their final names.
 
 Files are written under `<path>/_temporary/<run>`. Readers of Parquet folders ignore names that begin with `_`.
 """
@@ -105,7 +105,7 @@ def row_writer(file: BinaryIO, format: str, schema: pa.Schema) -> RowWriter:
 
 
 class WriteTemporaryFiles(beam.DoFn):
-    """Batches in, paths of closed temporary files out: one per bundle, more only for very many rows.
+    """Write batches to temporary files and yield their paths: one per bundle, more only for very many rows.
 
     A bundle that is tried again leaves a file that nobody names; it goes with the temporary folder.
     """

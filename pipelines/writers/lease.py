@@ -54,7 +54,7 @@ class Holder:
 
     @classmethod
     def read(cls, path: str) -> Self | None:
-        """The holder that a file names; None if it is not there. What is no holder's file names one that is dead."""
+        """The holder that a file names; None if it is not there. A file that is not a holder's names a dead one."""
         try:
             found = json.loads(read_start(path, MAX_BYTES))
             return cls(**{field.name: found[field.name] for field in fields(cls)})
@@ -74,7 +74,7 @@ class Holder:
         return json.dumps(asdict(self)).encode()
 
     def refusal(self, folder: str) -> AnotherRunError:
-        """What is said to a second run."""
+        """Return the message for a second run."""
         return AnotherRunError(
             f"{redacted(folder)} is being written by run {self.run}, on {self.host} (process {self.pid}) since "
             f"{self.since}. Wait for its end, or end it; one that was killed on another machine is given up after "
@@ -196,7 +196,7 @@ def _is_held_by(folder: str, run: str) -> bool:
 
 
 def _machine() -> str:
-    """What tells this machine, and its view of processes, from all others."""
+    """Return an identity of this machine, and of its view of processes."""
     parts = [socket.gethostname()]
     with contextlib.suppress(OSError):
         parts.append(Path("/proc/sys/kernel/random/boot_id").read_text().strip())
@@ -205,7 +205,7 @@ def _machine() -> str:
 
 
 def _process(pid: int) -> str | None:
-    """What tells a process from a later one of the same number; None if there is none."""
+    """Return when a process began, which tells it from a later one of the same number; None if there is none."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
         return None if stat[0] in "ZX" else stat[19]  # when it began, in ticks since the boot

@@ -150,7 +150,7 @@ class PublishFiles(beam.DoFn):
 
 
 class _Replaced:
-    """What a folder held before it was replaced."""
+    """The content of a folder before it was replaced."""
 
     def __init__(self, folder: str) -> None:
         self.folder = folder

@@ -116,7 +116,7 @@ def shared_ids(folders: tuple[str, ...]) -> PublishedIds:
 
 
 def digest_of(id_: str) -> bytes:
-    """What stands for an id here."""
+    """Return the digest by which an id is remembered."""
     return hashlib.blake2b(id_.encode("utf-8", "surrogatepass"), digest_size=ID_BYTES).digest()
 
 

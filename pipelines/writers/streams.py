@@ -69,7 +69,7 @@ class WritePartitions(beam.DoFn):
         self._duplicates = Metrics.counter(NAMESPACE, "duplicates")
 
     def setup(self) -> None:
-        """Once per worker."""
+        """Begin without open files; files of this worker lie in a temporary folder of their own."""
         self._ids = shared_ids(self._folders)
         self._temporary = join(self._path, "_temporary", uuid.uuid4().hex)
         self._is_made = False

@@ -1,4 +1,4 @@
-"""What a Dataflow run needs, and a dry run that needs no account."""
+"""Options of a Dataflow run, and of a dry run that needs no account."""
 
 from __future__ import annotations
 

@@ -46,7 +46,7 @@ def read_arguments(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[s
 
 
 def read_job(given: argparse.Namespace) -> Job:
-    """The template's parameters in, the job out.
+    """Return the job of a template's parameters.
 
     Raises:
         JobError: with every problem found.

@@ -154,7 +154,7 @@ class Cluster:
             shutil.rmtree(self.folder, ignore_errors=True)
 
     def log(self, name: str) -> str:
-        """What a process has written: `jobmanager`, `taskmanager-0`, ..."""
+        """Return the log of a process: `jobmanager`, `taskmanager-0`, ..."""
         return (self.folder / f"{name}.log").read_text(errors="replace")
 
     def _task_manager(self, number: int) -> subprocess.Popen[bytes]:

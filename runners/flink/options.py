@@ -1,4 +1,4 @@
-"""What a Flink run needs: embedded in a Java process of this machine, or on a cluster."""
+"""Options of a Flink run: embedded in a Java process of this machine, or on a cluster."""
 
 from __future__ import annotations
 

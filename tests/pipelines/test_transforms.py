@@ -85,7 +85,7 @@ def test_what_is_wrong_is_said_before_anything_runs() -> None:
     with pytest.raises(ValueError, match="labels are missing"):
         ClassifyRecords()
     records = beam.Pipeline(LOCAL_RUNNER) | beam.Create(["billing"])
-    with pytest.raises(ValueError, match=r"passthrough: \['day'\] are no columns"):
+    with pytest.raises(ValueError, match=r"passthrough: \['day'\] are not columns"):
         records | ClassifyRecords(LABELS, passthrough=["day"], load=load)
 
 

@@ -120,7 +120,7 @@ def test_a_column_of_labels_is_not_taken_for_gold_and_request_at_once(tmp_path: 
         ("body,topic\nx,sales\n", {}, ["--gold-column = 'label'", "is not a column", "gold.csv has: body, topic."]),
         ("what,label\nx,sales\n", {}, ["neither a column 'body'", "nor 'ticket'", "gold.csv has: what, label."]),
         ("body,label\nx,\n", {}, ["no row has a label: 1 rows, 1 of them with an empty 'label'"]),
-        ('body,label\nx,"[""sales""]"\n', {}, ["is no label in mode single", "Give one label a row."]),
+        ('body,label\nx,"[""sales""]"\n', {}, ["is not a label in mode single", "Give one label a row."]),
         ("ticket,label\n1,sales\n1,billing\n", {}, ["gold.csv#3", "id '1' is there twice", "Make ids unique"]),
     ],
 )  # fmt: skip

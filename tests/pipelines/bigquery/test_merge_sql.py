@@ -38,9 +38,9 @@ def test_a_replacement_is_one_statement() -> None:
 
 def test_names_are_quoted_or_refused() -> None:
     for wrong in ("id` = 1; --", "a.b", ""):
-        with pytest.raises(ValueError, match="is no name of a column"):
+        with pytest.raises(ValueError, match="is not a name of a column"):
             merge_sql(TABLE, STAGED, ["id", wrong], ["id"])
-        with pytest.raises(ValueError, match="is no name of a column"):
+        with pytest.raises(ValueError, match="is not a name of a column"):
             repeated_sql(STAGED, [wrong])
 
 

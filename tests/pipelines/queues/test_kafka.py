@@ -240,7 +240,7 @@ def test_what_is_wrong_with_a_job_is_said_before_anything_is_read(
     monkeypatch.setattr("pipelines.queues.kafka_cluster.ANSWER_S", 2.0)
     monkeypatch.setenv("SECRET_VALUE", "hunter22")
     settings.check()
-    assert problem("nosuchtopic") == f"topic: is no topic of {kafka.bootstrap_servers}"
+    assert problem("nosuchtopic") == f"topic: is not a topic of {kafka.bootstrap_servers}"
     assert problem("no such topic") == "topic: can't be the name of a topic"
     assert problem(settings.topic, "127.0.0.1:9").startswith("bootstrap_servers: no Kafka answers")
     assert "nosuch.option" in problem(settings.topic, nosuch_option="x")
