@@ -132,7 +132,7 @@ def test_wrong_gold_names_place_value_and_remedy(tmp_path: Path, gold: str, more
 def test_wrong_gold_files(tmp_path: Path) -> None:
     assert "has no ending that tells its format" in problem(tmp_path, "x", "gold.xlsx")
     assert "can't be read as parquet" in problem(tmp_path, "x", "gold.parquet")
-    with pytest.raises(JobError, match="is no file"):
+    with pytest.raises(JobError, match="is not a file"):
         read_gold(job(tmp_path), str(tmp_path / "none.csv"), "label", "")
     with pytest.raises(JobError, match="none of 1 rows with a label got an answer"):
         judge(tmp_path, "ticket,label\n77,sales\n")
