@@ -10,6 +10,7 @@ import pyarrow as pa
 from classer_core.errors import JobError, Problem
 from classer_core.records import OWN_FIELDS
 from pipelines.readers import Columns
+from pipelines.readers.nested import find_path
 from pipelines.readers.typing import RESCUED
 
 CONTENT_FIELDS = {"text", "image", "file"}
@@ -56,12 +57,20 @@ def select(schema: pa.Schema, mapped: Mapping[str, str], selection: Selection) -
     named += [("record_fields", field) for field in selection.record_fields if field not in {*OWN_FIELDS, *mapped}]
     kept = [] if isinstance(selection.passthrough, bool) else list(selection.passthrough)
     named += [("passthrough", name) for name in kept]
-    problems = [Problem(place, name, missing, known) for place, name in named if name not in schema.names]
-    fields = {field: column for field, column in selection.fields.items() if column in schema.names}
+    # Only fields of the request may be inside a column: what passes through keeps its place.
+    found = {column: find_path(schema, column) for column in {*mapped.values(), *selection.fields.values()}}
+    problems = [
+        Problem(place, name, missing, known)
+        for place, name in named
+        if (found.get(name) is None if place.startswith("source.columns.") else name not in schema.names)
+    ]
+    leads = {column: lead for column, lead in found.items() if lead is not None}
+    fields = {field: column for field, column in selection.fields.items() if column in leads}
+    paths = {column: path for column, (path, _) in leads.items() if path != (column,)}
     if not fields.keys() & CONTENT_FIELDS and not problems:
         remedy = f"Name a column in source.columns.text, .image or .file; {known[0].lower()}{known[1:]}"
         problems.append(Problem("source.columns.text", selection.fields["text"], missing, remedy))
-    elif "text" in fields and not is_text(type_ := schema.field(fields["text"]).type):
+    elif "text" in fields and not is_text(type_ := leads[fields["text"]][1]):
         remedy = "Name a column of strings in source.columns.text."
         problems.append(Problem("source.columns.text", fields["text"], f"holds {type_}, not text", remedy))
     if problems:
@@ -69,8 +78,8 @@ def select(schema: pa.Schema, mapped: Mapping[str, str], selection: Selection) -
     if selection.passthrough is True:
         # Pictures and documents are kept where they are; only a job that names their columns copies them.
         content = {fields.get("image"), fields.get("file")}
-        return Columns(fields, pa.schema([item for item in schema if item.name not in content]))
-    return Columns(fields, pa.schema([schema.field(name) for name in kept]))
+        return Columns(fields, pa.schema([item for item in schema if item.name not in content]), paths=paths)
+    return Columns(fields, pa.schema([schema.field(name) for name in kept]), paths=paths)
 
 
 def select_of_messages(selection: Selection) -> Columns:

@@ -89,7 +89,7 @@ def read_stream(element: tuple[str, bytes], columns: Columns) -> Iterator[Source
 
 def open_streams(source: TableSource, columns: Columns) -> list[tuple[str, bytes]]:
     """(name, Arrow schema) of the streams that together hold a job's source."""
-    wanted = list(dict.fromkeys([*columns.fields.values(), *columns.passed.names]))
+    wanted = columns.needed
     query = _query(source, columns, wanted)
     if query is None:
         assert source.table is not None

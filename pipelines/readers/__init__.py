@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, BinaryIO, NamedTuple, Protocol
 
@@ -35,14 +35,28 @@ NOW = Scope()
 
 @dataclass(frozen=True)
 class Columns:
-    """The columns taken from a source: that of each request field, and those that pass through.
+    """The columns taken from a source.
 
-    `scope` is what of a table is read, and as it was when.
+    Attributes:
+        fields: request field -> column, or dotted name of a field inside a column.
+        passed: the columns that pass through.
+        scope: the rows of a table that are read, and as they were when.
+        paths: of the columns in `fields` that are fields inside columns, the names that lead there.
     """
 
     fields: dict[str, str]
     passed: pa.Schema
     scope: Scope = NOW
+    paths: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def path_of(self, column: str) -> tuple[str, ...]:
+        """Return the names that lead to a column of `fields`, a top-level column first."""
+        return self.paths.get(column, (column,))
+
+    @property
+    def needed(self) -> list[str]:
+        """The top-level columns that are read, each once."""
+        return list(dict.fromkeys([*(self.path_of(column)[0] for column in self.fields.values()), *self.passed.names]))
 
 
 class Reader(Protocol):

@@ -10,6 +10,7 @@ from classer_core.errors import FailureCode, RecordError
 from classer_core.records import Failure
 from pipelines.chunks import SourceChunk, record_json, row_values
 from pipelines.readers import Columns
+from pipelines.readers.nested import array_at
 
 # A file of more columns than this is a bomb, or not a table.
 MAX_COLUMNS = 10_000
@@ -29,16 +30,17 @@ def chunk_of(batch: pa.RecordBatch, columns: Columns, positions: list[str]) -> S
         for item in columns.passed
     ]
     rows = pa.RecordBatch.from_arrays(passed, schema=columns.passed)
-    used = {field: column for field, column in columns.fields.items() if column in present}
+    found = {field: array_at(batch, columns.path_of(column)) for field, column in columns.fields.items()}
+    arrays = {field: array for field, array in found.items() if array is not None}
     try:
-        fields = {field: batch.column(column).to_pylist() for field, column in used.items()}
+        fields = {field: array.to_pylist() for field, array in arrays.items()}
     except UnicodeDecodeError:
-        return _without_invalid_text(batch, rows, used, positions)
+        return _without_invalid_text(batch, rows, arrays, positions)
     return SourceChunk(positions, fields, rows)
 
 
 def _without_invalid_text(
-    batch: pa.RecordBatch, rows: pa.RecordBatch, used: dict[str, str], positions: list[str]
+    batch: pa.RecordBatch, rows: pa.RecordBatch, arrays: dict[str, pa.Array[Any]], positions: list[str]
 ) -> SourceChunk:
     """Rows whose strings are not UTF-8 become failures; the others stay."""
     good: list[int] = []
@@ -46,10 +48,10 @@ def _without_invalid_text(
     failures = []
     for row, position in enumerate(positions):
         try:
-            values.append({field: batch.column(column)[row].as_py() for field, column in used.items()})
+            values.append({field: array[row].as_py() for field, array in arrays.items()})
             good.append(row)
         except UnicodeDecodeError as error:
             failed = RecordError(FailureCode.ROW_NOT_UTF8, f"{position} has a string that is not UTF-8: {error}")
             failures.append(Failure.of(failed, position, "read", record_json(row_values(batch, row))))
-    fields = {field: [row[field] for row in values] for field in used}
+    fields = {field: [row[field] for row in values] for field in arrays}
     return SourceChunk([positions[row] for row in good], fields, rows.take(pa.array(good, pa.int32())), failures)

@@ -16,6 +16,7 @@ from classer_core.records import Failure
 from pipelines.chunks import CHUNK_BYTES, CHUNK_ROWS, SourceChunk, record_json
 from pipelines.damage import DamagedFileError, decoding
 from pipelines.readers import Columns, Part, file_failure
+from pipelines.readers.nested import value_at
 from pipelines.readers.typing import fit_columns, infer_schema
 
 PART_BYTES = 64 << 20
@@ -81,7 +82,8 @@ class NdjsonReader:
 
 
 def _chunk(rows: list[dict[str, Any]], positions: list[str], columns: Columns, failures: list[Failure]) -> SourceChunk:
-    fields = {field: [row.get(column) for row in rows] for field, column in columns.fields.items()}
+    paths = {field: columns.path_of(column) for field, column in columns.fields.items()}
+    fields = {field: [value_at(row, path) for row in rows] for field, path in paths.items()}
     return SourceChunk(positions, fields, fit_columns(rows, columns.passed, columns.fields.values()), failures)
 
 

@@ -66,7 +66,7 @@ class ParquetReader:
                 end = parquet.num_row_groups if part.end is None else part.end
                 row = sum(parquet.metadata.row_group(group).num_rows for group in range(part.start))
                 present = set(parquet.schema_arrow.names)
-                wanted = [c for c in dict.fromkeys([*columns.fields.values(), *columns.passed.names]) if c in present]
+                wanted = [column for column in columns.needed if column in present]
                 check_width(len(present))
                 for group in range(part.start, end):
                     rows = _rows_at_once(file, parquet.metadata, group, wanted)

@@ -18,6 +18,7 @@ from pipelines.chunks import ATTACHED, Chunk, printable, record_json, shown_sour
 from pipelines.queues import Message
 from pipelines.readers import Columns
 from pipelines.readers.ndjson import MAX_LINE_BYTES, parse_object
+from pipelines.readers.nested import value_of
 from pipelines.readers.typing import RESCUED, as_json
 from pipelines.selection import MESSAGE_COLUMNS
 
@@ -112,7 +113,7 @@ class MessageParser:
             if column in ("message_id", "message_key"):  # the message's own, whatever its body says
                 value = message.id if column == "message_id" else message.key
             else:
-                value = body.get(column)
+                value = value_of(body, column)
                 if value is None and column in message.attributes:
                     value = from_text(name, message.attributes[column])
             if value is not None:
