@@ -9,8 +9,9 @@ import pyarrow as pa
 
 from classer_core.errors import JobError, Problem
 from classer_core.records import OWN_FIELDS
-from pipelines.readers import Columns
+from pipelines.readers import NOW, Columns
 from pipelines.readers.nested import find_path
+from pipelines.readers.partitions import is_partition
 from pipelines.readers.typing import RESCUED
 
 CONTENT_FIELDS = {"text", "image", "file"}
@@ -59,6 +60,7 @@ def select(schema: pa.Schema, mapped: Mapping[str, str], selection: Selection) -
     named += [("passthrough", name) for name in kept]
     # Only fields of the request may be inside a column: what passes through keeps its place.
     found = {column: find_path(schema, column) for column in {*mapped.values(), *selection.fields.values()}}
+    partitions = frozenset(item.name for item in schema if is_partition(item))
     problems = [
         Problem(place, name, missing, known)
         for place, name in named
@@ -78,8 +80,8 @@ def select(schema: pa.Schema, mapped: Mapping[str, str], selection: Selection) -
     if selection.passthrough is True:
         # Pictures and documents are kept where they are; only a job that names their columns copies them.
         content = {fields.get("image"), fields.get("file")}
-        return Columns(fields, pa.schema([item for item in schema if item.name not in content]), paths=paths)
-    return Columns(fields, pa.schema([schema.field(name) for name in kept]), paths=paths)
+        return Columns(fields, pa.schema([item for item in schema if item.name not in content]), NOW, paths, partitions)
+    return Columns(fields, pa.schema([schema.field(name) for name in kept]), NOW, paths, partitions)
 
 
 def select_of_messages(selection: Selection) -> Columns:

@@ -40,13 +40,14 @@ def match_files(patterns: Sequence[str]) -> dict[str, Found]:
 
 
 def _matches(pattern: str) -> Iterator[Found]:
-    listed = _listed_here(pattern) if not is_url(pattern) else list_prefix(_before_magic(pattern))
+    listed = _listed_here(pattern) if not is_url(pattern) else list_prefix(before_magic(pattern))
     for found in listed:
         if is_match(pattern, found.path):
             yield found
 
 
-def _before_magic(pattern: str) -> str:
+def before_magic(pattern: str) -> str:
+    """Return the start of a pattern that has no wildcard."""
     return _MAGIC.split(pattern, maxsplit=1)[0]
 
 
@@ -57,7 +58,7 @@ def _listed_here(pattern: str) -> list[Found]:
     Beam's own listing leaves out folders that can't be listed, without a word; here they raise. Folders that are too
     deep for the pattern are not looked into; links to folders are followed, but not back to a folder they lie in.
     """
-    start = _before_magic(pattern)
+    start = before_magic(pattern)
     if start == pattern and not pattern.endswith("/"):
         return _found([pattern])
     top = start.rpartition("/")[0] or "/"

@@ -42,12 +42,14 @@ class Columns:
         passed: the columns that pass through.
         scope: the rows of a table that are read, and as they were when.
         paths: of the columns in `fields` that are fields inside columns, the names that lead there.
+        partitions: the columns that are folders of the files' paths.
     """
 
     fields: dict[str, str]
     passed: pa.Schema
     scope: Scope = NOW
     paths: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    partitions: frozenset[str] = frozenset()
 
     def path_of(self, column: str) -> tuple[str, ...]:
         """Return the names that lead to a column of `fields`, a top-level column first."""

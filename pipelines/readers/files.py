@@ -36,14 +36,14 @@ def matching_files(patterns: Sequence[str]) -> dict[str, int]:
     return files
 
 
-def schema_of(patterns: Sequence[str], reader: Reader, format: str) -> pa.Schema:
+def schema_of(paths: Iterable[str], reader: Reader, format: str) -> pa.Schema:
     """Return the columns of the first files, with types that fit all of them.
 
     Raises:
-        JobError: no file, no readable file, or files whose columns differ too much.
+        JobError: no readable file, or files whose columns differ too much.
     """
     schemas, problems = [], []
-    for path in sorted(matching_files(patterns))[:SCHEMA_FILES]:
+    for path in sorted(paths)[:SCHEMA_FILES]:
         try:
             with as_problem("source.path", path), open_file(path) as file, decoding(file):
                 schemas.append(reader.schema(file))

@@ -53,10 +53,12 @@ class FileSource(BoundedSource):
         return self.model_copy(update={"path": tuple(map(absolute, self.path))})
 
     def arrow_schema(self) -> pa.Schema:
-        """Return the columns of the first files, with types that fit all of them."""
-        from pipelines.readers.files import schema_of
+        """Return the columns of the first files, with types that fit all of them, and those of partitions."""
+        from pipelines.readers.files import matching_files, schema_of
+        from pipelines.readers.partitions import with_partitions
 
-        return schema_of(self.path, self.reader(), self.format)
+        files = matching_files(self.path)
+        return with_partitions(schema_of(files, self.reader(), self.format), files, self.path)
 
     def parts(self, columns: Columns) -> Iterator[tuple[str, Part]]:
         """Yield (path, part) for each part of a file that can be read on its own."""
@@ -69,8 +71,12 @@ class FileSource(BoundedSource):
     def read(self, part: tuple[str, Part], columns: Columns, folder: str) -> Iterator[SourceChunk]:
         """Yield the rows of one part of a file."""
         from pipelines.readers.files import read_part
+        from pipelines.readers.partitions import add_values, in_files, values_of
 
-        return read_part(self.reader(), part, columns, folder)
+        if not columns.partitions:
+            return read_part(self.reader(), part, columns, folder)
+        chunks = read_part(self.reader(), part, in_files(columns), folder)
+        return add_values(chunks, columns, values_of(part[0], self.path))
 
     def first_parts(self, chosen: Random) -> Iterator[tuple[str, Part]]:
         """Yield one part of each of some files."""

@@ -1,0 +1,86 @@
+"""Hive partitions of an input: folders such as `date=2026-11-24/` are columns of the rows below them.
+
+As in Spark, only folders that a pattern leaves open count: `data/date=2026-11-24/*.parquet` has no such column,
+`data/*/*.parquet` and `data/**` have one. Values are strings; a column of the files' own with that name comes first.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from urllib.parse import unquote
+
+import pyarrow as pa
+
+from pipelines.chunks import SourceChunk
+from pipelines.readers import Columns
+from pipelines.storage import before_magic
+
+# The value that Hive writes for a missing one.
+MISSING = "__HIVE_DEFAULT_PARTITION__"
+MARK = {b"classer": b"partition"}
+_FOLDER = re.compile(r"([A-Za-z_]\w*)=(.*)", re.ASCII | re.DOTALL)
+
+
+def values_of(path: str, patterns: Sequence[str]) -> dict[str, str | None]:
+    """Return partition -> value of a file.
+
+    >>> values_of("data/date=2026-11-24/lang=en%20GB/a.parquet", ["data/**"])
+    {'date': '2026-11-24', 'lang': 'en GB'}
+    """
+    fixed = (before_magic(pattern).rpartition("/")[0] for pattern in patterns)
+    below = min((path.removeprefix(folder) for folder in fixed if path.startswith(folder)), key=len, default="")
+    values: dict[str, str | None] = {}
+    for folder in below.split("/")[:-1]:
+        if match := _FOLDER.fullmatch(folder):
+            values.setdefault(match[1], None if match[2] == MISSING else unquote(match[2]))
+    return values
+
+
+def with_partitions(schema: pa.Schema, paths: Iterable[str], patterns: Sequence[str]) -> pa.Schema:
+    """Return the columns of files and, behind them, those of their partitions."""
+    names = dict.fromkeys(name for path in paths for name in values_of(path, patterns))
+    for name in names:
+        if name not in schema.names:
+            schema = schema.append(pa.field(name, pa.string(), metadata=MARK))
+    return schema
+
+
+def is_partition(field: pa.Field[pa.DataType]) -> bool:
+    """Return whether a column is one of partitions."""
+    return (field.metadata or {}).items() >= MARK.items()
+
+
+def in_files(columns: Columns) -> Columns:
+    """Return the columns without those of partitions, which no file has."""
+    fields = {field: column for field, column in columns.fields.items() if column not in columns.partitions}
+    passed = pa.schema([item for item in columns.passed if item.name not in columns.partitions])
+    return replace(columns, fields=fields, passed=passed)
+
+
+def add_values(
+    chunks: Iterator[SourceChunk], columns: Columns, values: Mapping[str, str | None]
+) -> Iterator[SourceChunk]:
+    """Yield the chunks of a file with the values of its partitions.
+
+    Args:
+        chunks: with the columns of `in_files(columns)`.
+        columns: what the job takes.
+        values: partition -> value of the file.
+    """
+    for chunk in chunks:
+        count = len(chunk.positions)
+        of_partitions = {
+            field: [values.get(column)] * count
+            for field, column in columns.fields.items()
+            if column in columns.partitions
+        }
+        arrays = [
+            pa.array([values.get(item.name)] * count, item.type)
+            if item.name in columns.partitions
+            else chunk.rows.column(item.name)
+            for item in columns.passed
+        ]
+        rows = pa.RecordBatch.from_arrays(arrays, schema=columns.passed)
+        yield replace(chunk, fields={**chunk.fields, **of_partitions}, rows=rows)
