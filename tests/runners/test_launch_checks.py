@@ -140,7 +140,7 @@ def test_buckets_and_files_that_are_not_there(server: StorageServer, tmp_path: P
     """At every key of a job, and for every command that reads a source."""
     write_whole(f"{server.bucket}/in.ndjson", b'{"text": "a"}\n')
     lost = f"{server.scheme}://no-such-bucket"
-    gone = ("is not there", "Correct the bucket's name, or make it.")
+    gone = ("is not there", "Correct the bucket's name, or create the bucket.")
     source = {"format": "ndjson", "path": f"{lost}/*.ndjson"}
     assert problems_of(lambda: run({**document(server.bucket), "source": source})) == [
         ("source.path", f"{lost}/*.ndjson", *gone)
@@ -191,7 +191,7 @@ def test_no_keys_at_all(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None
         (
             "source.path",
             f"{server.bucket}/in.ndjson",
-            "needs credentials, and there are none that are accepted",
+            "needs credentials, and none were found or accepted",
             "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE.",
         )
     ]
