@@ -65,9 +65,9 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def job_in(folder: Path, source: Path) -> Job:
+def job_in(folder: Path, source: Path, files: str = "*.ndjson") -> Job:
     document = {
-        "source": {"format": "ndjson", "path": f"{source}/*.ndjson"},
+        "source": {"format": "ndjson", "path": f"{source}/{files}"},
         "labels": LABELS,
         "output": {"path": "out"},
         "cache": "none",  # what is made once for all tests would else be kept in the user's own cache
@@ -137,16 +137,16 @@ def kill_python_worker(cluster: Cluster) -> None:
     python_workers(cluster)[0].kill()
 
 
-def test_twenty_thousand_records_are_the_same_rows_as_locally(
+def test_the_embedded_model_gives_the_same_rows_as_locally(
     cluster: Cluster, jar: str, source: Path, tmp_path: Path
 ) -> None:
-    """With the embedded model; on as many threads here as there, since their number can change a score's last bit."""
+    """Five thousand records of one file, which both workers share."""
     here, there = tmp_path / "here", tmp_path / "there"
     load = partial(load_engine, "embedded", "embedded", "fail", 1)
-    run_job(job_in(here, source), source, load=load)
-    summary = run_job(job_in(there, source), source, "flink", flink_args(cluster, jar), load=load)
+    run_job(job_in(here, source, "3.ndjson"), source, load=load)
+    summary = run_job(job_in(there, source, "3.ndjson"), source, "flink", flink_args(cluster, jar), load=load)
     assert rows(there) == rows(here)
-    assert (summary.records, summary.results, summary.failures) == (RECORDS, RECORDS - 20, {"text_empty": 20})
+    assert (summary.records, summary.failures) == (RECORDS // 4, {"text_empty": 20})
     assert len(list((there / "out").glob("part-*"))) >= 2  # both slots wrote
 
 
