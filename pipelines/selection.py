@@ -11,8 +11,7 @@ from classer_core.errors import JobError, Problem
 from classer_core.records import OWN_FIELDS
 from pipelines.readers import NOW, Columns
 from pipelines.readers.nested import find_path
-from pipelines.readers.partitions import is_partition
-from pipelines.readers.typing import RESCUED
+from pipelines.readers.typing import RESCUED, is_partition
 
 CONTENT_FIELDS = {"text", "image", "file"}
 # Columns of a message itself, and their types; a key of the body with such a name goes to `_rescued_data`.

@@ -15,11 +15,11 @@ import pyarrow as pa
 
 from pipelines.chunks import SourceChunk
 from pipelines.readers import Columns
+from pipelines.readers.typing import PARTITION
 from pipelines.storage import before_magic
 
 # The value that Hive writes for a missing one.
 MISSING = "__HIVE_DEFAULT_PARTITION__"
-MARK = {b"classer": b"partition"}
 _FOLDER = re.compile(r"([A-Za-z_]\w*)=(.*)", re.ASCII | re.DOTALL)
 
 
@@ -43,13 +43,8 @@ def with_partitions(schema: pa.Schema, paths: Iterable[str], patterns: Sequence[
     names = dict.fromkeys(name for path in paths for name in values_of(path, patterns))
     for name in names:
         if name not in schema.names:
-            schema = schema.append(pa.field(name, pa.string(), metadata=MARK))
+            schema = schema.append(pa.field(name, pa.string(), metadata=PARTITION))
     return schema
-
-
-def is_partition(field: pa.Field[pa.DataType]) -> bool:
-    """Return whether a column is one of partitions."""
-    return (field.metadata or {}).items() >= MARK.items()
 
 
 def in_files(columns: Columns) -> Columns:

@@ -18,6 +18,8 @@ MAX_TYPE_KEYS = 300
 MAX_TYPE_LEVELS = 16
 MAX_SAMPLED_COLUMNS = 1_000
 KEPT_AS = b"kept_as"
+# Marks a column that is a folder of the files' paths (`partitions.py`).
+PARTITION = {b"classer": b"partition"}
 
 
 def infer_schema(rows: Sequence[Mapping[str, Any]]) -> pa.Schema:
@@ -41,6 +43,11 @@ def unified(schemas: Sequence[pa.Schema]) -> pa.Schema:
     as_text = {item.name: item for schema in schemas for item in schema if is_json(item)}
     alike = [pa.schema([as_text.get(item.name, item) for item in schema]) for schema in schemas]
     return pa.unify_schemas(alike, promote_options="permissive")
+
+
+def is_partition(item: pa.Field[Any]) -> bool:
+    """Return whether a column is a folder of the files' paths."""
+    return (item.metadata or {}).items() >= PARTITION.items()
 
 
 def is_json(item: pa.Field[Any]) -> bool:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 import sys
 import tempfile
 import time
@@ -37,6 +38,7 @@ TEXT = "I was charged twice for the same month, and the page that should show my
 def one_file() -> None:
     """Print how much faster two TaskManagers are on one file that only one worker can read."""
     jar = f"--flink_job_server_jar={built_job_server_jar()}"
+    os.environ["PYTHONPATH"] = str(Path(__file__).parents[2])  # workers find the slow model of the tests
     print("| one file, a model of constant cost | one slot, records/s | two slots | |\n|---|---|---|---|")
     with tempfile.TemporaryDirectory() as name, Cluster(task_managers=2, slots=1) as cluster:
         folder = Path(name)
