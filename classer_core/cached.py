@@ -108,6 +108,18 @@ class CachedEngine:
                 founds.append(Found(answers[print_], print_, before_ms, cached=True))
         return founds
 
+    def recall(self, records: Mapping[bytes, Record], in_memory: bool = False) -> dict[bytes, Answer | Failure]:
+        """Return the answers that are known already, by fingerprint; no record is read.
+
+        Args:
+            records: one record per fingerprint.
+            in_memory: whether only this process's memory is asked, which never waits for a disk or a server.
+        """
+        answers = self._decoded(self._memory.get(records), records)
+        if not in_memory:
+            answers |= self._look_up([fingerprint for fingerprint in records if fingerprint not in answers], records)
+        return answers
+
     def take_errors(self) -> int:
         """Errors of the cache since this was last asked."""
         return self._cache.take_errors() if self._cache is not None else 0

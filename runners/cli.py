@@ -16,6 +16,7 @@ from rich.table import Column, Table
 from classer_core.errors import JobError, ModelLoadError, Problem, RecordError
 from runners import cache, classifiers, compare, evaluate, tune
 from runners.console import EXIT_WRONG_JOB, JobFile, Overrides, drop_noise, err, out, plain, stop_wrong_job
+from runners.serve.command import serve
 
 if TYPE_CHECKING:
     from pipelines.job import Job
@@ -26,6 +27,7 @@ app.command()(compare.compare)
 app.command()(evaluate.evaluate)
 app.command()(tune.tune)
 app.command()(cache.cache)
+app.command()(serve)
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": False})
