@@ -126,6 +126,18 @@ class CachedEngine:
                 answered.append(AnsweredRecord(answers[fingerprint], fingerprint, before_ms, cached=True))
         return answered
 
+    def recall(self, records: Mapping[bytes, Record], in_memory: bool = False) -> dict[bytes, Answer | Failure]:
+        """Return the answers that are known already, by fingerprint; no record is read.
+
+        Args:
+            records: one record per fingerprint.
+            in_memory: whether only this process's memory is asked, which never waits for a disk or a server.
+        """
+        answers = self._decoded(self._memory.get(records), records)
+        if not in_memory:
+            answers |= self._look_up([fingerprint for fingerprint in records if fingerprint not in answers], records)
+        return answers
+
     def take_errors(self) -> int:
         """Return the number of errors of the cache since the last call."""
         return self._cache.take_errors() if self._cache is not None else 0

@@ -17,6 +17,7 @@ from classer_core import __version__
 from classer_core.errors import JobError, ModelLoadError, Problem, RecordError
 from runners import cache, classifiers, compare, evaluate, tune
 from runners.console import EXIT_WRONG_JOB, JobFile, Overrides, drop_noise, err, out, plain, stop_wrong_job
+from runners.serve.command import serve
 
 if TYPE_CHECKING:
     from pipelines.job import Job
@@ -27,6 +28,7 @@ app.command()(compare.compare)
 app.command()(evaluate.evaluate)
 app.command()(tune.tune)
 app.command()(cache.cache)
+app.command()(serve)
 
 
 def _print_version(is_asked: bool) -> None:
