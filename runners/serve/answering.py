@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from classer_core.cache.memory import MemoryCache
 from classer_core.cached import CachedEngine
@@ -143,7 +143,8 @@ class Answering:
         outcomes = asyncio.gather(*self._queue.submit(records))
         watcher = asyncio.ensure_future(gone())
         try:
-            await asyncio.wait({outcomes, watcher}, return_when=asyncio.FIRST_COMPLETED)
+            waited: set[asyncio.Future[Any]] = {outcomes, watcher}
+            await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
             if not outcomes.done():
                 raise ClientGoneError
             return outcomes.result()

@@ -37,7 +37,9 @@ def write_records(source: Path, target: Path, fail: Callable[[int, str], None]) 
 
         def flush() -> None:
             nonlocal size
-            writer.write_batch(pa.record_batch([pa.array(ids, pa.string()), pa.array(texts, pa.string())], SCHEMA))
+            writer.write_batch(
+                pa.RecordBatch.from_arrays([pa.array(ids, pa.string()), pa.array(texts, pa.string())], schema=SCHEMA)
+            )
             ids.clear()
             texts.clear()
             size = 0

@@ -53,6 +53,8 @@ def main(folder: Path, document: dict[str, Any]) -> None:
 
 
 def _run(folder: Path, work: Path, document: dict[str, Any]) -> dict[str, Any]:
+    # A job's files are looked for when it is parsed; these rows are written after that, with what the job says.
+    (work / "records.parquet").touch()
     job = parse_job(
         document
         | {
