@@ -5,6 +5,7 @@ import logging
 import ssl
 import subprocess
 from pathlib import Path
+from queue import SimpleQueue
 
 import httpx
 import pytest
@@ -105,11 +106,20 @@ def test_tls(tmp_path: Path) -> None:
         assert response.json()["label"] == "billing"
 
 
-def test_logs_are_json_and_hold_neither_keys_nor_texts(server: RunningServer, caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level(logging.INFO, "classer.access"):
-        headers = {"Authorization": "Bearer very-secret", "X-Request-ID": "find-me"}
-        server.post("/v1/classify", ASK | {"text": "private words on billing"}, headers=headers)
-    [line] = [JsonFormatter().format(record) for record in caplog.records if record.name == "classer.access"]
+def test_logs_are_json_and_hold_neither_keys_nor_texts(server: RunningServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The line is written after the answer; other tests may have turned logging off."""
+    access = logging.getLogger("classer.access")
+    monkeypatch.setattr(logging.root.manager, "disable", logging.NOTSET)
+    monkeypatch.setattr(access, "disabled", False)
+    monkeypatch.setattr(access, "_cache", {})
+    monkeypatch.setattr(access, "level", logging.INFO)
+    records: SimpleQueue[logging.LogRecord] = SimpleQueue()
+    handler = logging.Handler()
+    monkeypatch.setattr(handler, "emit", records.put)
+    monkeypatch.setattr(access, "handlers", [handler])
+    headers = {"Authorization": "Bearer very-secret", "X-Request-ID": "find-me"}
+    server.post("/v1/classify", ASK | {"text": "private words on billing"}, headers=headers)
+    line = JsonFormatter().format(records.get(timeout=30))
     found = json.loads(line)
     assert (found["request_id"], found["status"], found["path"], found["tokens"]) == ("find-me", 200, "/v1/classify", 4)
     assert "secret" not in line and "private" not in line
