@@ -6,6 +6,7 @@ import logging
 import os
 import re
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 _SCHEME = re.compile(r"^([a-zA-Z][a-zA-Z0-9+.-]*):(?=//|[^/\\])")
@@ -36,6 +37,17 @@ def is_url(path: str) -> bool:
     (True, False)
     """
     return _URL.match(path) is not None
+
+
+def join(folder: str, *names: str) -> str:
+    """Return the path or URL of names below a folder.
+
+    >>> join("gs://bucket/out/", "part", "1.parquet"), join("out", "1.parquet")
+    ('gs://bucket/out/part/1.parquet', 'out/1.parquet')
+    """
+    if is_url(folder):
+        return "/".join([folder.rstrip("/"), *names])
+    return str(Path(folder, *names))
 
 
 def open_filesystem(url: str) -> tuple[Any, str]:

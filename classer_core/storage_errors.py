@@ -76,9 +76,8 @@ def explain(error: BaseException, path: str) -> tuple[str, str] | None:
     if isinstance(error, NotADirectoryError | IsADirectoryError | FileExistsError):
         return "has a file where a folder is expected, or a folder where a file is expected", "Name another place."
     if isinstance(error, FileNotFoundError) or status == 404:
-        return "is not there", "Correct the bucket's name, or create the bucket." if is_url(
-            path
-        ) else "Correct the path."
+        remedy = "Correct the bucket's name, or create the bucket." if is_url(path) else "Correct the path."
+        return "is not there", remedy
     if isinstance(error, OSError) and error.errno in _LOCAL and not is_url(path):
         return f"can't be used: {error.strerror}", "Free some space, or name another place."
     return None

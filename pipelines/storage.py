@@ -19,7 +19,7 @@ from classer_core.errors import StorageError
 from classer_core.filesystems import is_url
 from classer_core.patience import patient
 from classer_core.source_file import SourceFile, open_reading
-from classer_core.storage import Found, list_prefix
+from classer_core.storage import StoredFile, list_prefix
 from pipelines.damage import decoding
 
 _MAGIC = re.compile(r"[*?\[]")
@@ -34,12 +34,12 @@ def find_files(patterns: Sequence[str]) -> dict[str, int]:
     return {path: found.size for path, found in match_files(patterns).items()}
 
 
-def match_files(patterns: Sequence[str]) -> dict[str, Found]:
+def match_files(patterns: Sequence[str]) -> dict[str, StoredFile]:
     """The same, with all that is known of each file."""
     return {found.path: found for found in sorted(found for pattern in patterns for found in _matches(pattern))}
 
 
-def _matches(pattern: str) -> Iterator[Found]:
+def _matches(pattern: str) -> Iterator[StoredFile]:
     listed = _listed_here(pattern) if not is_url(pattern) else list_prefix(before_magic(pattern))
     for found in listed:
         if is_match(pattern, found.path):
@@ -52,7 +52,7 @@ def before_magic(pattern: str) -> str:
 
 
 @patient
-def _listed_here(pattern: str) -> list[Found]:
+def _listed_here(pattern: str) -> list[StoredFile]:
     """Return the files of this machine that may match.
 
     Beam's own listing leaves out folders that can't be listed, without a word; here they raise. Folders that are too
@@ -66,7 +66,7 @@ def _listed_here(pattern: str) -> list[Found]:
     levels = None if "**" in rest else sum(map(rest.count, "/?["))
     if not Path(top).exists():
         return []
-    found: list[Found] = []
+    found: list[StoredFile] = []
     for folder, folders, files in os.walk(top, onerror=_raise, followlinks=True):
         folders[:] = [name for name in folders if not _leads_back(folder, name)]
         found += _found(str(Path(folder, name)) for name in files)
@@ -81,12 +81,12 @@ def _leads_back(folder: str, name: str) -> bool:
     return path.is_symlink() and Path(folder).resolve().is_relative_to(path.resolve())
 
 
-def _found(paths: Iterable[str]) -> list[Found]:
+def _found(paths: Iterable[str]) -> list[StoredFile]:
     found = []
     for path in paths:
         with contextlib.suppress(FileNotFoundError):  # gone since it was listed
             status = Path(path).stat()
-            found.append(Found(path, status.st_size, status.st_mtime))
+            found.append(StoredFile(path, status.st_size, status.st_mtime))
     return found
 
 

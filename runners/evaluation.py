@@ -16,7 +16,7 @@ from rich.console import Console
 from classer_core.classifiers import DEFAULT_THRESHOLD, shown
 from classer_core.engine import Engine
 from classer_core.errors import JobError, Problem
-from classer_core.evaluation import Answers, Report, Rows, evaluate
+from classer_core.evaluation import Predictions, Report, Rows, evaluate
 from classer_core.records import RESULT_SCHEMA
 from pipelines.gold import Gold, read_gold
 from pipelines.job.model import Job
@@ -131,7 +131,7 @@ def _read_results(path: Path, text_column: str | None) -> Any:
     )
 
 
-def _judged(job: Job, results: Any, gold: Sequence[tuple[str, ...]], fallback: bool) -> Answers:
+def _judged(job: Job, results: Any, gold: Sequence[tuple[str, ...]], fallback: bool) -> Predictions:
     several = results["labels"].is_valid().to_pylist()
     if set(several) != {job.mode == "multi"}:
         remedy = "Evaluate one mode at a time: give rows without a `mode` of their own."
@@ -150,18 +150,18 @@ def _judged(job: Job, results: Any, gold: Sequence[tuple[str, ...]], fallback: b
     if fallback:
         limit = job.abstention.min_confidence
         final = [label if at >= limit else job.fallback_label for label, at in zip(answered, sure, strict=True)]
-    return Answers.single(_labels(job, [*right, *answered]), right, answered, sure, final)
+    return Predictions.single(_labels(job, [*right, *answered]), right, answered, sure, final)
 
 
 def _multi(
     job: Job, gold: Sequence[tuple[str, ...]], row: Any, names: Any, confidence: Any, threshold: float
-) -> Answers:
+) -> Predictions:
     coded = names.combine_chunks().dictionary_encode()
     found = coded.dictionary.to_pylist()
     labels = _labels(job, [*found, *(label for right in gold for label in right)])
     place = np.array([labels.index(label) for label in found], np.int64)
     label = place[coded.indices.to_numpy()]
-    return Answers.multi(labels, gold, row.astype(np.int64), label, confidence.to_numpy(), threshold)
+    return Predictions.multi(labels, gold, row.astype(np.int64), label, confidence.to_numpy(), threshold)
 
 
 def _labels(job: Job, seen: Sequence[str]) -> list[str]:

@@ -1,12 +1,12 @@
-"""Caches: the answers found before, by fingerprint.
+"""Caches of answers by fingerprint, and their URLs.
 
     sqlite:///answers.sqlite    a file, shared by the processes of one machine
     redis://host:6379/0         a server (also rediss://, unix://), shared by a cluster
-    none                        nothing outlives the process
-    env:NAME                    the URL that this variable of the environment holds
+    none                        answers are kept in the memory of the process only
+    env:NAME                    the URL in this environment variable
 
-`?ttl_days=30` sets after how many days an entry is forgotten; `&max_mb=1024`, of sqlite, how large the file may be (of
-redis that is the server's `maxmemory`). Entries hold labels and numbers, never a record's content.
+`?ttl_days=30` is the number of days after which entries expire, `&max_mb=1024` the largest size of a sqlite file (the
+size of redis is the server's `maxmemory`). Entries contain labels and numbers, but no content of records.
 """
 
 from __future__ import annotations
@@ -30,24 +30,31 @@ FORMS = "sqlite:///path, redis://host:port/db, or none"
 
 
 class Cache(Protocol):
-    """Keeps bytes under fingerprints. Safe to be used by several threads.
+    """Stores entries by fingerprint. Thread-safe.
 
-    Whatever its methods raise costs time and no answer: `GuardedCache` stands in front of them.
+    Methods may raise any exception: `GuardedCache` catches them, and records are then classified without the cache.
     """
 
     def get(self, keys: Iterable[bytes]) -> dict[bytes, bytes]:
-        """The entries there are, in one round trip."""
+        """Return the entries that exist for these fingerprints, in one round trip."""
 
     def put(self, entries: Mapping[bytes, bytes]) -> None:
-        """Keeps entries, in one round trip; newer ones win."""
+        """Store entries in one round trip, replacing existing ones."""
 
     def close(self) -> None:
-        """Lets go of files and connections."""
+        """Close files and connections."""
 
 
 @dataclass(frozen=True)
 class CacheUrl:
-    """A cache's URL, taken apart. `address` is what its own library is given."""
+    """The parts of a cache's URL.
+
+    Attributes:
+        scheme: sqlite, redis, rediss or unix.
+        address: path of the file, or URL for the redis library.
+        ttl_s: seconds after which entries expire.
+        max_bytes: largest size of a sqlite file.
+    """
 
     scheme: str
     address: str
@@ -59,12 +66,14 @@ class CacheUrl:
 
 
 def parse_cache_url(url: str) -> CacheUrl | None:
-    """Return the parts of a `cache:` URL; None for `none`. `env:NAME` is the URL that the variable holds.
+    """Return the parts of a `cache:` URL; None for `none`. `env:NAME` is replaced by the variable's value.
 
     Raises:
-        JobError: there is no such variable.
-        ValueError: it is none of the forms that are known. The message does not repeat the URL, which may hold a
-            password.
+        JobError: the variable is not set.
+        ValueError: the URL is not that of a cache. The message does not repeat the URL, which may contain a password.
+
+    >>> parse_cache_url("sqlite:///answers.sqlite?ttl_days=7")
+    CacheUrl("'answers.sqlite'")
     """
     url = from_environment(url, "cache")
     if url == NO_CACHE:
@@ -74,36 +83,33 @@ def parse_cache_url(url: str) -> CacheUrl | None:
     ttl_days = _positive(settings.pop("ttl_days", DEFAULT_TTL_DAYS), "ttl_days")
     max_mb = _positive(settings.pop("max_mb", DEFAULT_MAX_MB), "max_mb")
     if settings:
-        raise ValueError(f"{', '.join(sorted(settings))}: unknown setting of a cache; known are ttl_days and max_mb")
+        raise ValueError(f"{', '.join(sorted(settings))}: unknown setting of a cache; settings are ttl_days and max_mb")
     if parts.scheme == "sqlite":
-        # The field's convention: three slashes start a relative path, four an absolute one.
+        # As in SQLAlchemy: a relative path follows three slashes, an absolute one four.
         if parts.netloc or not parts.path.strip("/"):
-            raise ValueError("sqlite: needs a path: sqlite:///relative, or sqlite:////absolute")
+            raise ValueError("sqlite: needs a path, as in sqlite:///relative or sqlite:////absolute")
         address = str(Path(parts.path[1:]).expanduser())
     elif parts.scheme in ("redis", "rediss", "unix"):
         if not (parts.path if parts.scheme == "unix" else parts.hostname):
             raise ValueError(f"{parts.scheme}: needs a host, as in redis://localhost:6379/0")
         address = urlunsplit((parts.scheme, parts.netloc, parts.path, "", ""))
     else:
-        raise ValueError(f"a cache is {FORMS}")
+        raise ValueError(f"a cache must be {FORMS}")
     return CacheUrl(parts.scheme, address, round(ttl_days * 86_400), round(max_mb * (1 << 20)))
 
 
 def default_cache_url() -> str:
-    """The cache of this machine's user: a file in the folder that the system has for such things.
-
-    The environment variable `CLASSER_CACHE_DIR` names another folder.
-    """
+    """Return the URL of the default cache: a file in the user's cache folder, or in the folder `CLASSER_CACHE_DIR`."""
     folder = os.environ.get("CLASSER_CACHE_DIR") or platformdirs.user_cache_dir("classer")
     return f"sqlite:///{Path(folder).expanduser().absolute()}/answers.sqlite"
 
 
 def open_cache(url: str) -> Cache | None:
-    """Return the cache of a `cache:` URL, not connected yet; None for `none`.
+    """Return the cache of a `cache:` URL, which connects when first used; None for `none`.
 
     Raises:
-        JobError: the URL is in a variable that is not there.
-        ValueError: it is none of the forms that are known.
+        JobError: the URL is in an environment variable that is not set.
+        ValueError: the URL is not that of a cache.
     """
     parsed = parse_cache_url(url)
     if parsed is None:
@@ -123,5 +129,5 @@ def _positive(value: str | int, name: str) -> float:
     except ValueError:
         number = 0.0
     if not 0 < number < 1e6:
-        raise ValueError(f"{name} is a number above 0")
+        raise ValueError(f"{name} must be a number above 0 and below 1,000,000")
     return number

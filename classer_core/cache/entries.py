@@ -1,4 +1,4 @@
-"""An Answer as the bytes that caches keep, and back; bytes that were damaged or belong elsewhere are not an answer."""
+"""Encode answers as cache entries and decode them; damaged entries and those of other fingerprints are rejected."""
 
 from __future__ import annotations
 
@@ -10,12 +10,17 @@ import orjson
 from classer_core.records import Answer, LabelConfidence
 
 CHECK_BYTES = 4
-# 200 labels of 100 characters take a tenth of it.
+# An answer with 200 labels of 100 characters is a tenth of this.
 MAX_ENTRY_BYTES = 1 << 20
 
 
 def to_entry(key: bytes, answer: Answer) -> bytes:
-    """Return a checksum over key and answer, then the answer's fields as a JSON list."""
+    """Return an answer's entry: a checksum over key and answer, then the answer's fields as a JSON list.
+
+    >>> answer = Answer("spam", None, 0.9, 12, None, "embedded@1", 1.0)
+    >>> from_entry(b"key", to_entry(b"key", answer)) == answer, from_entry(b"other", to_entry(b"key", answer))
+    (True, None)
+    """
     labels = None if answer.labels is None else [(item.label, item.confidence) for item in answer.labels]
     body = orjson.dumps(
         (
@@ -33,10 +38,9 @@ def to_entry(key: bytes, answer: Answer) -> bytes:
 
 
 def from_entry(key: bytes, entry: Any) -> Answer | None:
-    """Return the answer that was kept under this key; None if the entry is not one that `to_entry` made for it.
+    """Return the answer in an entry; None if `to_entry` did not make the entry for this key.
 
-    The checksum finds damage. It does not find forgeries: the values of the answer may be of any type, and
-    `is_answer_to` says whether they are possible.
+    The checksum detects damage, but not forgery: the answer's fields may have any type, and `is_answer_to` checks them.
     """
     if not isinstance(entry, bytes) or len(entry) > MAX_ENTRY_BYTES:
         return None
@@ -45,10 +49,10 @@ def from_entry(key: bytes, entry: Any) -> Answer | None:
         return None
     try:
         label, labels, confidence, tokens, visual_tokens, model, coverage, evidence = orjson.loads(body)
-        named = None if labels is None else [LabelConfidence(*item) for item in labels]
+        confidences = None if labels is None else [LabelConfidence(*item) for item in labels]
     except (ValueError, TypeError):
         return None
-    return Answer(label, named, confidence, tokens, visual_tokens, model, coverage, evidence)
+    return Answer(label, confidences, confidence, tokens, visual_tokens, model, coverage, evidence)
 
 
 def _check(key: bytes, body: bytes) -> bytes:

@@ -1,4 +1,4 @@
-"""GuardedCache: a cache that is down, slow or damaged is reported and counted, and never more than that."""
+"""GuardedCache: log and count the errors of a cache, so that they never fail a record."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from classer_core.errors import without_users
 
 log = logging.getLogger(__name__)
 
-# How long a cache that failed is left alone, so that it does not slow every batch down.
+# After an error the cache is not used for this long, so that it does not slow down every batch.
 PAUSE_S = 30.0
-# Entries that wait to be written, and how long a batch waits for room among them before its own are dropped.
+# Entries waiting to be written at most, and how long a batch waits for room before its entries are dropped.
 MAX_WAITING = 50_000
 MAX_WAIT_S = 5.0
 
 
 class GuardedCache:
-    """Another cache, whose errors it catches, written to in the background. Safe to be used by several threads.
+    """Catches the errors of another cache, and writes to it in the background. Thread-safe.
 
     Args:
-        cache: what may fail.
-        pause_s: how long it is left alone after it failed.
+        cache: the cache that may fail.
+        pause_s: seconds for which it is not used after an error.
     """
 
     def __init__(self, cache: Cache, pause_s: float = PAUSE_S) -> None:
@@ -38,17 +38,17 @@ class GuardedCache:
         self._writing = False
 
     def get(self, keys: Iterable[bytes]) -> dict[bytes, bytes]:
-        """Return the entries that the cache has; none while it is in trouble."""
+        """Return the entries that exist; none during the pause after an error."""
         if time.monotonic() < self._resume_at:
             return {}
         try:
             return self._cache.get(keys)
-        except Exception as error:  # each kind of cache has errors of its own, and none of them is the record's
+        except Exception as error:  # every kind of cache has its own errors, and none is the record's fault
             self._report(error)
             return {}
 
     def put(self, entries: Mapping[bytes, bytes]) -> None:
-        """Has entries written soon, if the cache is well; the process does not end before they are."""
+        """Queue entries for writing, unless the cache is paused; the process does not end before they are written."""
         with self._changed:
             room = self._changed.wait_for(lambda: len(self._waiting) < MAX_WAITING, MAX_WAIT_S)
             if not entries or time.monotonic() < self._resume_at:
@@ -62,29 +62,30 @@ class GuardedCache:
                 threading.Thread(target=self._write, name="cache-writer").start()
 
     def flush(self) -> None:
-        """Returns when all entries are written."""
+        """Wait until all queued entries are written."""
         with self._changed:
             self._changed.wait_for(lambda: not self._writing)
 
     def report_wrong(self, count: int) -> None:
-        """Count entries that are damaged, or are not answers that this classifier can give."""
+        """Log and count entries that are damaged, or that can't be answers to the record."""
         with self._changed:
             self._errors += count
-        log.warning("cache %s: %d entries are damaged or forged: classified anew and overwritten", self._cache, count)
+        message = "cache %s: %d entries are damaged or forged: their records are classified and the entries overwritten"
+        log.warning(message, self._cache, count)
 
     def take_errors(self) -> int:
-        """Errors since this was last asked."""
+        """Return the number of errors since the last call."""
         with self._changed:
             errors, self._errors = self._errors, 0
         return errors
 
     def close(self) -> None:
-        """Writes what waits, and closes the cache."""
+        """Write the queued entries, then close the cache."""
         self.flush()
         self._cache.close()
 
     def _write(self) -> None:
-        """Runs as long as there is something to write: a thread that ends by itself needs nobody to stop it."""
+        """Write queued entries until there are none; the thread then ends."""
         while True:
             with self._changed:
                 entries, self._waiting = self._waiting, {}
@@ -94,7 +95,7 @@ class GuardedCache:
                     return
             try:
                 self._cache.put(entries)
-            except Exception as error:  # see `get`
+            except Exception as error:  # as in `get`
                 self._report(error)
 
     def _report(self, error: Exception) -> None:
@@ -102,10 +103,10 @@ class GuardedCache:
             self._errors += 1
             self._resume_at = time.monotonic() + self._pause_s
         with contextlib.suppress(Exception):
-            self._cache.close()  # opened again at the next try: the trouble may be the connection's
-        # The cache prints as its address without secrets; libraries' errors name hosts and files, no passwords.
+            self._cache.close()  # it reconnects when used next, in case the connection is at fault
+        # The cache's `str` is its address without secrets; errors of libraries contain hosts and files, no passwords.
         log.warning(
-            "cache %s: %s: %s. Records are classified without it; it is tried again in %.0f s",
+            "cache %s: %s: %s. Records are classified without the cache; it is tried again in %.0f s",
             self._cache,
             type(error).__name__,
             without_users(str(error)[:200]),

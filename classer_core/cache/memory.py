@@ -1,4 +1,4 @@
-"""MemoryCache: what this process has found lately."""
+"""MemoryCache: the most recently used answers of this process."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ MAX_ENTRIES = 100_000  # about 30 MB
 
 
 class MemoryCache:
-    """Entries used lately, at most `max_entries`; the rest is forgotten.
+    """Keeps at most `max_entries` entries in memory, the most recently used ones. Thread-safe.
 
-    Two generations: what is used moves to the young one; when that is full, the old one goes. That costs no order to
-    be kept, and forgets nothing that is among the last `max_entries / 2` used.
+    Entries are in two generations: an entry that is used moves to the young one, and when that is full, the old one is
+    dropped and the young one takes its place. The last `max_entries / 2` used entries are always kept, without the cost
+    of an ordered list.
     """
 
     def __init__(self, max_entries: int = MAX_ENTRIES) -> None:
@@ -22,25 +23,25 @@ class MemoryCache:
         self._old: dict[bytes, bytes] = {}
 
     def get(self, keys: Iterable[bytes]) -> dict[bytes, bytes]:
-        """See `Cache.get`."""
-        found: dict[bytes, bytes] = {}
+        """Return the entries that exist for these fingerprints."""
+        entries: dict[bytes, bytes] = {}
         with self._lock:
             for key in keys:
                 entry = self._young.get(key)
                 if entry is None and (entry := self._old.get(key)) is not None:
                     self._keep(key, entry)
                 if entry is not None:
-                    found[key] = entry
-        return found
+                    entries[key] = entry
+        return entries
 
     def put(self, entries: Mapping[bytes, bytes]) -> None:
-        """See `Cache.put`."""
+        """Store entries, replacing existing ones."""
         with self._lock:
             for key, entry in entries.items():
                 self._keep(key, entry)
 
     def close(self) -> None:
-        """Forgets everything."""
+        """Drop all entries."""
         with self._lock:
             self._young, self._old = {}, {}
 

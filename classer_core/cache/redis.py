@@ -1,4 +1,4 @@
-"""RedisCache: answers on a Redis server (or one that speaks its protocol), shared by the workers of a cluster."""
+"""RedisCache: answers on a Redis server, or on one with the same protocol, shared by the workers of a cluster."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ if TYPE_CHECKING:
     from redis import Redis
 
 PREFIX = b"classer:"
-# A cache that answers later than this costs more than it saves; GuardedCache then leaves it alone for a while.
+# A slower cache costs more time than it saves; GuardedCache pauses it after a timeout.
 TIMEOUT_S = 2.0
 
 
 class RedisCache:
-    """Entries on a Redis server, each forgotten after `ttl_s`. Its size is the server's `maxmemory`.
+    """Stores entries on a Redis server. Their total size is limited by the server's `maxmemory`. Thread-safe.
 
     Args:
         url: `redis://[user:password@]host:port/db`, `rediss://...` or `unix://...`.
-        ttl_s: how long an entry is kept after it was stored.
+        ttl_s: seconds after which an entry expires.
     """
 
     def __init__(self, url: str, ttl_s: int) -> None:
@@ -32,22 +32,22 @@ class RedisCache:
         return redacted(self._url)
 
     def get(self, keys: Iterable[bytes]) -> dict[bytes, bytes]:
-        """See `Cache.get`."""
-        wanted = list(keys)
-        if not wanted:
+        """Return the entries that exist for these fingerprints, in one request."""
+        fingerprints = list(keys)
+        if not fingerprints:
             return {}
-        entries = self._client.mget([PREFIX + key for key in wanted])
-        return {key: entry for key, entry in zip(wanted, entries, strict=True) if isinstance(entry, bytes)}
+        entries = self._client.mget([PREFIX + key for key in fingerprints])
+        return {key: entry for key, entry in zip(fingerprints, entries, strict=True) if isinstance(entry, bytes)}
 
     def put(self, entries: Mapping[bytes, bytes]) -> None:
-        """See `Cache.put`."""
+        """Store entries in one request, replacing existing ones."""
         with self._client.pipeline(transaction=False) as pipeline:
             for key, entry in entries.items():
                 pipeline.set(PREFIX + key, entry, ex=self._ttl_s)
             pipeline.execute()
 
     def close(self) -> None:
-        """Closes the connections."""
+        """Close the connections."""
         if self._opened is not None:
             self._opened.close()
             self._opened = None
@@ -59,7 +59,7 @@ class RedisCache:
             from redis.backoff import NoBackoff
             from redis.retry import Retry
 
-            # One more try, for connections that the server closed while they were idle.
+            # One retry, as the server may have closed an idle connection.
             retry = Retry(NoBackoff(), 1)
             self._opened = Redis.from_url(
                 self._url, socket_timeout=TIMEOUT_S, socket_connect_timeout=TIMEOUT_S, retry=retry

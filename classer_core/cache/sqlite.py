@@ -1,4 +1,4 @@
-"""SqliteCache: answers in one file, shared by all processes of a machine, safe against being killed at any moment."""
+"""SqliteCache: answers in one file, shared by all processes of a machine; a killed process does not damage it."""
 
 from __future__ import annotations
 
@@ -15,29 +15,35 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-APPLICATION_ID = 0x436C7372  # "Clsr": tells our files from other people's databases
+APPLICATION_ID = 0x436C7372  # "Clsr": marks a database as a cache of this package
 SCHEMA = """
 CREATE TABLE answers (number INTEGER PRIMARY KEY, key BLOB NOT NULL UNIQUE, stored_at INTEGER NOT NULL,
                       answer BLOB NOT NULL)
 """
-# How long a process waits for another one to finish writing.
+# How long a process waits while another one writes.
 BUSY_TIMEOUT_S = 5.0
-# An entry that was stored later than this from now would never grow old.
+# Entries with a time further in the future than this are ignored: they would not expire.
 CLOCKS_DIFFER_S = 86_400
-# Rows of one statement, which SQLite runs without Python's lock; it takes at most 32,766 values.
-ROWS_TOGETHER = 1_000
+# Rows per statement: SQLite runs a statement without Python's global lock, and takes at most 32,766 values.
+ROWS_PER_STATEMENT = 1_000
 PAGE_CACHE_KIB = 32 << 10
-# The write-ahead log is worked into the file when it has this many pages: rarely, for that waits for the disk.
+# Pages of the write-ahead log at which it is copied into the file: many, as copying waits for the disk.
 WAL_PAGES = 8_000
 WAL_BYTES = 64 << 20
-# How often a process looks after the bounds; it forgets in small steps, so that others can write in between.
+# A process removes expired entries after writing this many, in small steps, so that other processes can write, too.
 ENTRIES_BETWEEN_SWEEPS = 50_000
 ROWS_FORGOTTEN_TOGETHER = 5_000
 
 
 @dataclass(frozen=True)
 class FileStatistics:
-    """The content of a cache file, in numbers."""
+    """Statistics of a cache file.
+
+    Attributes:
+        entries: number of entries.
+        bytes: size of the pages in use.
+        oldest: when the oldest entry was stored, UTC; None if there is no entry.
+    """
 
     entries: int
     bytes: int
@@ -45,12 +51,12 @@ class FileStatistics:
 
 
 class SqliteCache:
-    """Entries in a SQLite file (WAL: readers never wait). Its rows lie in the order they were stored, oldest first.
+    """Stores entries in a SQLite file in WAL mode, so that readers do not wait for writers. Thread-safe.
 
     Args:
-        path: the file; made when first used, for this user only.
-        ttl_s: entries older than this are not found.
-        max_bytes: a file that is larger forgets its oldest entries.
+        path: the file; created when first used, readable by this user only.
+        ttl_s: seconds after which an entry expires.
+        max_bytes: size above which the oldest entries are removed.
     """
 
     def __init__(self, path: Path, ttl_s: int, max_bytes: int) -> None:
@@ -65,27 +71,27 @@ class SqliteCache:
         return str(self._path)
 
     def get(self, keys: Iterable[bytes]) -> dict[bytes, bytes]:
-        """See `Cache.get`."""
-        wanted = list(keys)
-        found: dict[bytes, bytes] = {}
+        """Return the entries that exist for these fingerprints and have not expired."""
+        fingerprints = list(keys)
+        entries: dict[bytes, bytes] = {}
         now = int(time.time())
         with self._reader as connection:
-            for start in range(0, len(wanted), ROWS_TOGETHER):
-                part = wanted[start : start + ROWS_TOGETHER]
+            for start in range(0, len(fingerprints), ROWS_PER_STATEMENT):
+                part = fingerprints[start : start + ROWS_PER_STATEMENT]
                 marks = ",".join("?" * len(part))
                 query = f"SELECT key, answer FROM answers WHERE key IN ({marks}) AND stored_at BETWEEN ? AND ?"
-                found.update(connection.execute(query, (*part, now - self._ttl_s, now + CLOCKS_DIFFER_S)))
-        return found
+                entries.update(connection.execute(query, (*part, now - self._ttl_s, now + CLOCKS_DIFFER_S)))
+        return entries
 
     def put(self, entries: Mapping[bytes, bytes]) -> None:
-        """See `Cache.put`; one transaction."""
-        rows = sorted(entries.items())  # neighbours in the index are written together
+        """Store entries in one transaction, replacing existing ones."""
+        rows = sorted(entries.items())  # rows of one page of the index are written together
         now = int(time.time())
         with self._writer as connection:
             with connection:
                 connection.execute("BEGIN IMMEDIATE")
-                for start in range(0, len(rows), ROWS_TOGETHER):
-                    part = rows[start : start + ROWS_TOGETHER]
+                for start in range(0, len(rows), ROWS_PER_STATEMENT):
+                    part = rows[start : start + ROWS_PER_STATEMENT]
                     marks = ",".join(["(?,?,?)"] * len(part))
                     values = [value for key, answer in part for value in (key, now, answer)]
                     connection.execute(f"REPLACE INTO answers (key, stored_at, answer) VALUES {marks}", values)
@@ -94,10 +100,10 @@ class SqliteCache:
                 self._sweep(connection, now)
 
     def statistics(self) -> FileStatistics:
-        """Return what the file holds now.
+        """Return the statistics of the file.
 
         Raises:
-            sqlite3.Error: it is damaged.
+            sqlite3.Error: the file is damaged.
         """
         with self._reader as connection:
             [(entries, oldest)] = connection.execute("SELECT count(*), min(stored_at) FROM answers")
@@ -108,7 +114,7 @@ class SqliteCache:
             raise sqlite3.DatabaseError(f"its oldest entry has the time {str(oldest)[:40]!r}") from error
 
     def close(self) -> None:
-        """Closes the file."""
+        """Close the file."""
         self._reader.close()
         self._writer.close()
 
@@ -158,19 +164,19 @@ class _Connection:
 
 
 def connect(path: Path) -> sqlite3.Connection:
-    """The file, open, with our table in it.
+    """Return a connection to the cache file, which is created if it does not exist.
 
     Raises:
-        sqlite3.DatabaseError: it is damaged, or holds something else.
-        OSError: it can't be made.
+        sqlite3.DatabaseError: the file is damaged, or is not a cache.
+        OSError: the file can't be created.
     """
     if not path.exists():
         _create(path)
     connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
     try:
-        [(found,)] = connection.execute("PRAGMA application_id")
-        if found != APPLICATION_ID:
-            raise sqlite3.DatabaseError("it holds something else: name another file")
+        [(application_id,)] = connection.execute("PRAGMA application_id")
+        if application_id != APPLICATION_ID:
+            raise sqlite3.DatabaseError("the file is not a cache of answers: name another file")
         connection.execute("PRAGMA synchronous = NORMAL")
         connection.execute(f"PRAGMA cache_size = -{PAGE_CACHE_KIB}")
         connection.execute(f"PRAGMA journal_size_limit = {WAL_BYTES}")
@@ -182,21 +188,21 @@ def connect(path: Path) -> sqlite3.Connection:
 
 
 def _create(path: Path) -> None:
-    """Made beside its place and then linked there: other processes see a whole file or none."""
+    """Create the file under another name and link it, so that other processes see a complete file or none."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".cache-") as folder:  # for this user only
-        made = Path(folder) / path.name
-        os.close(os.open(made, os.O_CREAT | os.O_RDWR, 0o600))
-        with closing(sqlite3.connect(made, isolation_level=None)) as connection:
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".cache-") as folder:  # accessible by this user only
+        new_file = Path(folder) / path.name
+        os.close(os.open(new_file, os.O_CREAT | os.O_RDWR, 0o600))
+        with closing(sqlite3.connect(new_file, isolation_level=None)) as connection:
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute(SCHEMA)
             connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         with contextlib.suppress(FileExistsError):  # another process was faster
-            os.link(made, path)
+            os.link(new_file, path)
 
 
 def _used_bytes(connection: sqlite3.Connection) -> int:
-    """Bytes of pages in use: a file never shrinks, and uses its free pages again."""
+    """Return the size of the pages in use; a file does not shrink, but its free pages are used again."""
     sizes = [
         connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "freelist_count", "page_size")
     ]

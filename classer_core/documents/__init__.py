@@ -1,1 +1,1 @@
-"""Expand documents and pictures into text and pixels of each page. Parsers run in processes of their own."""
+"""Expand documents and pictures into the text and pixels of their pages. Parsers run in sandboxed processes."""

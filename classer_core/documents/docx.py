@@ -1,4 +1,4 @@
-"""DOCX files: text straight from the XML, page by page as Word last laid them out. Runs in the sandbox."""
+"""Read DOCX files: text from the XML, with the page breaks of Word's last layout. Runs in the sandbox."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from typing import Any
 from xml.parsers import expat
 
 from classer_core.contents import MAX_PAGES
-from classer_core.documents.expanded import Expanded, ExpandedPage, ExpandError, Wanted
+from classer_core.documents.expanded import Expanded, ExpandedPage, ExpandError, ExpandRequest
 from classer_core.errors import FailureCode
 
-# Real files stay far below these (the most compressed part seen shrank 38-fold); bombs far above.
+# Limits against compression bombs. Real files are far below them: the highest compression seen is 38-fold.
 MAX_PARTS = 5_000
 MAX_UNPACKED_BYTES = 200 << 20
 MAX_RATIO = 200
 RATIO_CHECKED_BYTES = 16 << 20
 MAX_DEPTH = 1_000
-# Word writes where its pages end; other programs don't. About what a dense page holds:
+# Word stores page breaks; other programs don't, and their text is split into pages of about a dense page's characters.
 PAGE_CHARS = 4_000
 PAGE_WIDTH_PT, PAGE_HEIGHT_PT = 612, 792
 
@@ -42,11 +42,11 @@ MAIN_PART = re.compile(r"word/document\d*\.xml$")
 OTHER_PARTS = re.compile(r"word/(header|footnotes|endnotes|footer)\d*\.xml$")
 
 
-def read_docx(data: bytes, wanted: Wanted) -> Expanded:
-    """Return the pages of a DOCX; headers, notes and text boxes are part of the text.
+def read_docx(data: bytes, request: ExpandRequest) -> Expanded:
+    """Return the pages of a DOCX file; their text includes headers, footers, notes and text boxes.
 
     Raises:
-        ExpandError: damaged, a bomb, or with too many pages.
+        ExpandError: the file is damaged, encrypted, a compression bomb, or has too many pages.
     """
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
@@ -55,23 +55,23 @@ def read_docx(data: bytes, wanted: Wanted) -> Expanded:
     except DAMAGE as error:
         reason = " ".join(str(error).split())[:200]
         raise ExpandError(FailureCode.DOCUMENT_DAMAGED, f"the DOCX can't be read: {reason}") from error
-    except RuntimeError as error:  # zipfile: the parts are encrypted one by one
+    except RuntimeError as error:  # raised by zipfile for encrypted parts
         raise ExpandError(
             FailureCode.DOCUMENT_ENCRYPTED, "the DOCX needs a password: remove it and try again"
         ) from error
-    used = wanted.page_range(len(pages))
+    used = request.page_range(len(pages))
     expanded = [ExpandedPage(text, None) for text in pages[:used]]
-    looked_at = wanted.looks_at("".join(pages))
-    if looked_at and not wanted.office:
-        _draw_pages(data, wanted, expanded)
-    return Expanded(expanded, used / len(pages), undrawn=looked_at and wanted.office)
+    is_drawn = request.draws_page("".join(pages))
+    if is_drawn and not request.office:
+        _draw_pages(data, request, expanded)
+    return Expanded(expanded, used / len(pages), undrawn=is_drawn and request.office)
 
 
 def check_archive(archive: zipfile.ZipFile) -> None:
-    """Refuses what would not fit in memory, before anything is unpacked.
+    """Check the sizes of an archive's parts before any is unpacked.
 
     Raises:
-        ExpandError: too many parts, or too large ones.
+        ExpandError: the archive has too many parts, or unpacks to too many bytes.
     """
     parts = archive.infolist()
     unpacked = sum(part.file_size for part in parts)
@@ -80,7 +80,10 @@ def check_archive(archive: zipfile.ZipFile) -> None:
         default=0.0,
     )
     if len(parts) > MAX_PARTS or unpacked > MAX_UNPACKED_BYTES or ratio > MAX_RATIO:
-        message = f"the DOCX unpacks to {len(parts)} parts of {unpacked:,} bytes, {ratio:.0f} times their size"
+        message = (
+            f"the DOCX unpacks to {len(parts):,} parts of {unpacked:,} bytes in all, {ratio:.0f} times their size: at "
+            f"most {MAX_PARTS:,} parts, {MAX_UNPACKED_BYTES:,} bytes and {MAX_RATIO} times are allowed"
+        )
         raise ExpandError(FailureCode.DOCUMENT_TOO_LARGE, message)
 
 
@@ -88,9 +91,9 @@ def _page_texts(archive: zipfile.ZipFile) -> list[str]:
     names = archive.namelist()
     main = next((name for name in names if MAIN_PART.match(name)), None) or _main_part_by_type(archive)
     pages = _TextReader().read(archive.read(main))
-    rest = [_TextReader().read(archive.read(name)) for name in sorted(names) if OTHER_PARTS.match(name)]
-    extra = "\n".join(text for part in rest for text in part if text.strip())
-    if len(pages) == 1 and len(pages[0]) > PAGE_CHARS:  # nobody said where its pages end
+    other_parts = [_TextReader().read(archive.read(name)) for name in sorted(names) if OTHER_PARTS.match(name)]
+    extra = "\n".join(text for part in other_parts for text in part if text.strip())
+    if len(pages) == 1 and len(pages[0]) > PAGE_CHARS:  # the file has no page breaks
         pages = list(_pieces(pages[0]))
     if extra:
         pages[0] = f"{extra}\n{pages[0]}"
@@ -99,28 +102,28 @@ def _page_texts(archive: zipfile.ZipFile) -> list[str]:
 
 def _main_part_by_type(archive: zipfile.ZipFile) -> str:
     types = archive.read("[Content_Types].xml").decode("utf-8", "replace")
-    found = re.search(r'PartName="/([^"]+)"[^>]*wordprocessingml[^"]*main\+xml', types)
-    if found is None:
+    match = re.search(r'PartName="/([^"]+)"[^>]*wordprocessingml[^"]*main\+xml', types)
+    if match is None:
         raise ValueError("it has no main document part")
-    return found.group(1)
+    return match.group(1)
 
 
 def _pieces(text: str) -> Iterator[str]:
     start = 0
     while start < len(text):
-        # Up to the paragraph's end, if that is not far.
+        # A piece ends with a paragraph, if that makes it at most twice as long.
         end = text.find("\n", start + PAGE_CHARS, start + 2 * PAGE_CHARS) + 1 or start + PAGE_CHARS
         yield text[start:end]
         start = end
 
 
 class _TextReader:
-    """Return the texts of the pages of one part's XML."""
+    """Reads the XML of one part; `read` returns the text of each page."""
 
     def __init__(self) -> None:
         self._pages: list[list[str]] = [[]]
         self._depth = 0
-        self._skipped_from = 0  # depth of the outermost element whose content does not count
+        self._skipped_from = 0  # depth of the outermost element whose content is skipped; 0 for none
         self._in_text = 0
 
     def read(self, xml: bytes) -> list[str]:
@@ -132,7 +135,7 @@ class _TextReader:
         parser.buffer_text = True
         parser.Parse(xml, True)
         pages = ["".join(page) for page in self._pages]
-        while len(pages) > 1 and not pages[-1].strip():  # a break at the very end starts no page
+        while len(pages) > 1 and not pages[-1].strip():  # a page break at the end
             pages.pop()
         return pages
 
@@ -143,7 +146,7 @@ class _TextReader:
         if self._skipped_from:
             return
         local = _local(name)
-        # What was deleted or moved away, and the second drawing of everything drawn twice.
+        # Deleted and moved text, field codes, and the fallback of content that is also there in a newer form.
         if local in ("del", "moveFrom", "delText", "instrText") or name == COMPATIBILITY + "Fallback":
             self._skipped_from = self._depth
         elif local == "t":
@@ -177,13 +180,13 @@ class _TextReader:
         self._pages[-1].append(text)
 
     def _new_page(self) -> None:
-        # Word writes a rendered break right after a hard one; together they are one.
+        # Word writes a rendered page break after each hard one; only the first starts a page.
         if any(part.strip() for part in self._pages[-1]):
             self._pages.append([])
 
 
 def _local(name: str) -> str:
-    """The name of an element of Word's or a drawing's text; of any other, nothing."""
+    """Return the local name of an element in Word's or the drawing namespaces; an empty string for other elements."""
     space, _, local = name.rpartition("}")
     return local if space + "}" in (W, STRICT_W, *DRAWING) else ""
 
@@ -192,8 +195,8 @@ def _refuse_doctype(*_: Any) -> None:
     raise ValueError("its XML has a DOCTYPE")
 
 
-def _draw_pages(data: bytes, wanted: Wanted, pages: list[ExpandedPage]) -> None:
-    """Pictures of the pages by way of HTML, so that tables and pictures show; fonts and page ends are not Word's."""
+def _draw_pages(data: bytes, request: ExpandRequest, pages: list[ExpandedPage]) -> None:
+    """Draw the pages by converting them to HTML: with tables and pictures, but without Word's fonts and page breaks."""
     import mammoth
     import pymupdf
 
@@ -203,11 +206,11 @@ def _draw_pages(data: bytes, wanted: Wanted, pages: list[ExpandedPage]) -> None:
         html = mammoth.convert_to_html(io.BytesIO(data)).value
     except MemoryError:
         raise
-    except Exception:  # its text is read all the same; the pages stay without a picture
+    except Exception:  # the text has been read; the pages remain without pixels
         return
     styled = f"<style>table, td {{ border: 1px solid black; border-collapse: collapse }}</style>{html}"
     document = pymupdf.open(stream=styled.encode(), filetype="html", width=PAGE_WIDTH_PT, height=PAGE_HEIGHT_PT)
     for index in range(min(document.page_count, MAX_PAGES)):
         if index == len(pages):
             pages.append(ExpandedPage("", None))
-        pages[index].image = draw(document[index], wanted.side_px)
+        pages[index].image = draw(document[index], request.side_px)

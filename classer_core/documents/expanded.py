@@ -1,8 +1,8 @@
-"""Requests to the sandbox and its answers. Plain bytes: nothing that comes from it is unpickled."""
+"""Requests to the sandboxed process, its answers, and how both are sent: as JSON and bytes, never pickled."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import IO, Any
 
 import orjson
@@ -12,12 +12,12 @@ from classer_core.errors import FailureCode
 
 LENGTH_BYTES = 8
 MAX_HEADER_BYTES = 64 << 20
-# Twenty pages of 4 MP are less. A parser that was taken over must not fill the worker's memory.
+# Twenty pages of 4 MP are smaller. A compromised parser must not fill the worker's memory.
 MAX_BLOBS_BYTES = 256 << 20
 
 
 class ExpandError(Exception):
-    """Content that can't be expanded; it is the record's failure."""
+    """A document or picture can't be expanded; code and message are those of the record's failure."""
 
     def __init__(self, code: FailureCode, message: str) -> None:
         self.code = code
@@ -36,7 +36,7 @@ class Image:
 
 @dataclass(slots=True)
 class ExpandedPage:
-    """Text and picture of one page; `image` is None where nobody wants to look."""
+    """Text and pixels of one page; `image` is None if no model needs the page's pixels."""
 
     text: str
     image: Image | None
@@ -44,7 +44,13 @@ class ExpandedPage:
 
 @dataclass(slots=True)
 class Expanded:
-    """Pages, and the share of the document's pages that they are; `undrawn` pages wait for LibreOffice."""
+    """The pages of a document or picture.
+
+    Attributes:
+        pages: in order.
+        coverage: share of the document's pages that they are, 0-1.
+        undrawn: whether the pages still have to be drawn by LibreOffice.
+    """
 
     pages: list[ExpandedPage]
     coverage: float = 1.0
@@ -52,40 +58,47 @@ class Expanded:
 
 
 @dataclass(slots=True)
-class Wanted:
-    """The request for one attachment.
+class ExpandRequest:
+    """How to expand one attachment.
 
-    `looks` (none, thin, all) says which pages are drawn; `side_px` is the long side of every picture; `truncate` reads
-    the first pages of a long document instead of failing; `office` leaves the drawing of DOCX pages to LibreOffice.
+    Attributes:
+        field: the request field, `image` or `file`.
+        drawn_pages: pages of documents that are drawn: none, thin (with little text) or all.
+        side_px: long side of every picture; 0 for no pixels.
+        truncate: whether the first pages of a long document are read; otherwise long documents fail.
+        timeout_s: wall-clock seconds that expanding may take.
+        office: whether DOCX pages are left to LibreOffice to draw.
     """
 
     field: str
-    looks: str
+    drawn_pages: str
     side_px: int
     truncate: bool
     timeout_s: float
     office: bool = False
 
-    def looks_at(self, text: str) -> bool:
-        """Whether a page with this text is drawn."""
-        return self.looks == "all" or (self.looks == "thin" and len("".join(text.split())) < THIN_TEXT_CHARS)
+    def draws_page(self, text: str) -> bool:
+        """Return whether a page with this text is drawn."""
+        is_thin = len("".join(text.split())) < THIN_TEXT_CHARS
+        return self.drawn_pages == "all" or (self.drawn_pages == "thin" and is_thin)
 
     def page_range(self, count: int) -> int:
-        """How many of `count` pages are read.
+        """Return how many of the document's `count` pages are read.
 
         Raises:
-            ExpandError: more than allowed.
+            ExpandError: there are more than `MAX_PAGES`, and `truncate` is false.
         """
         if count > MAX_PAGES and not self.truncate:
             message = (
-                f"the document has {count} pages, {MAX_PAGES} are allowed: split it, or set page_overflow: truncate"
+                f"the document has {count} pages, at most {MAX_PAGES} are allowed: split it, or set page_overflow: "
+                "truncate"
             )
             raise ExpandError(FailureCode.TOO_MANY_PAGES, message)
         return min(count, MAX_PAGES)
 
 
 def send(pipe: IO[bytes], header: dict[str, Any], blobs: list[bytes]) -> None:
-    """Writes a message: the header's length, the header as JSON (with the blobs' lengths), the blobs."""
+    """Write a message: the length of the header, the header as JSON with the lengths of the blobs, and the blobs."""
     packed = orjson.dumps({**header, "blobs": [len(blob) for blob in blobs]})
     pipe.write(len(packed).to_bytes(LENGTH_BYTES, "big") + packed)
     for blob in blobs:
@@ -94,7 +107,7 @@ def send(pipe: IO[bytes], header: dict[str, Any], blobs: list[bytes]) -> None:
 
 
 def receive(pipe: IO[bytes]) -> tuple[dict[str, Any], list[bytes]] | None:
-    """Reads a message; None where the other side is gone, or says too much."""
+    """Return the next message (header, blobs); None if the pipe is closed, or the message is incomplete or too long."""
     length = pipe.read(LENGTH_BYTES)
     if len(length) < LENGTH_BYTES or (size := int.from_bytes(length, "big")) > MAX_HEADER_BYTES:
         return None
@@ -110,7 +123,7 @@ def receive(pipe: IO[bytes]) -> tuple[dict[str, Any], list[bytes]] | None:
 
 
 def pack(expanded: Expanded) -> tuple[dict[str, Any], list[bytes]]:
-    """Pages as a message."""
+    """Return pages as a message (header, blobs)."""
     images = [page.image for page in expanded.pages]
     header = {
         "coverage": expanded.coverage,
@@ -122,15 +135,10 @@ def pack(expanded: Expanded) -> tuple[dict[str, Any], list[bytes]]:
 
 
 def unpack(header: dict[str, Any], blobs: list[bytes]) -> Expanded:
-    """A message as pages."""
+    """Return the pages in a message."""
     rest = iter(blobs)
     pages = [
         ExpandedPage(text, None if size is None else Image(int(size[0]), int(size[1]), next(rest)))
         for text, size in zip(header["texts"], header["sizes"], strict=True)
     ]
     return Expanded(pages, float(header["coverage"]), bool(header["undrawn"]))
-
-
-def wanted_as_header(wanted: Wanted) -> dict[str, Any]:
-    """The question as a message."""
-    return asdict(wanted)

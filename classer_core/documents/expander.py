@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from classer_core.contents import Attachment, Content, Page, PixelNeeds, Pixels
-from classer_core.documents.expanded import Expanded, Image, Wanted
+from classer_core.documents.expanded import Expanded, ExpandRequest, Image
 from classer_core.documents.office import Office
 from classer_core.documents.sandbox import Sandbox
 from classer_core.errors import FailureCode, RecordError
@@ -16,11 +16,13 @@ from classer_core.records import Record
 
 
 class Expander:
-    """Expands what records have attached. Safe to be used by several threads.
+    """Expands the attachments of records. Thread-safe.
 
     Args:
-        look: what the visual model wants to see.
-        truncate: whether a long document is read up to the limit, instead of failing.
+        pixel_needs: pages and pictures that the visual model needs as pixels.
+        truncate: whether the first pages of a long document are read; otherwise long documents fail.
+        sandbox: the processes that parse.
+        office: LibreOffice, which draws DOCX pages where it is installed.
     """
 
     def __init__(
@@ -36,7 +38,7 @@ class Expander:
         self._office = office or Office()
 
     def expand(self, records: Sequence[Record]) -> list[Content | RecordError]:
-        """Each record's text, pictures and pages, or why one of them can't be had."""
+        """Return the pages of each record, its own text first; the first error of a record that can't be expanded."""
         answers = iter(self._answers([attachment for record in records for attachment in record.attachments]))
         contents: list[Content | RecordError] = []
         for record in records:
@@ -54,12 +56,12 @@ class Expander:
         return contents
 
     def close(self) -> None:
-        """Ends the sandbox's processes."""
+        """End the sandboxed processes."""
         self._sandbox.close()
 
     def _answers(self, attachments: Sequence[Attachment]) -> list[Expanded | RecordError]:
         office = self._office.is_installed
-        tasks = [(_data(item), self._wanted(item, office)) for item in attachments]
+        tasks = [(_data(item), self._request(item, office)) for item in attachments]
         answers = self._sandbox.expand(tasks)
         undrawn = [n for n, answer in enumerate(answers) if isinstance(answer, Expanded) and answer.undrawn]
         if undrawn:
@@ -69,18 +71,20 @@ class Expander:
         return answers
 
     def _draw(self, attachments: Sequence[Attachment]) -> list[Expanded | RecordError]:
-        """DOCX attachments by way of LibreOffice's PDF; by way of HTML where it makes none."""
+        """Return DOCX attachments with pages drawn by LibreOffice; drawn as HTML if LibreOffice fails."""
         pdfs = self._office.to_pdf([_data(item) for item in attachments])
         return self._sandbox.expand(
-            [(pdf or _data(item), self._wanted(item)) for pdf, item in zip(pdfs, attachments, strict=True)]
+            [(pdf or _data(item), self._request(item)) for pdf, item in zip(pdfs, attachments, strict=True)]
         )
 
-    def _wanted(self, attachment: Attachment, office: bool = False) -> Wanted:
-        return Wanted(attachment.field, self._pixel_needs.pages, self._pixel_needs.side_px, self._truncate, 0.0, office)
+    def _request(self, attachment: Attachment, office: bool = False) -> ExpandRequest:
+        return ExpandRequest(
+            attachment.field, self._pixel_needs.pages, self._pixel_needs.side_px, self._truncate, 0.0, office
+        )
 
 
 def expanded_texts(records: Sequence[Record]) -> list[str]:
-    """All text of each record, attachments included; empty where there is none, or a document can't be opened."""
+    """Return all text of each record, attachments included; an empty text if a document can't be expanded."""
     texts = [record.text for record in records]
     attached = [position for position, record in enumerate(records) if record.attachments]
     if attached:
@@ -94,7 +98,7 @@ def expanded_texts(records: Sequence[Record]) -> list[str]:
 
 def _data(attachment: Attachment) -> bytes:
     if attachment.data is None:
-        raise ValueError(f"{attachment.place} has not been fetched")
+        raise ValueError(f"{attachment.place} has not been fetched: fetch it before it is expanded")
     return attachment.data
 
 
@@ -114,7 +118,7 @@ def _pixels(image: Image | None) -> Pixels | None:
 
 def _named(error: RecordError, attachment: Attachment) -> RecordError:
     code = error.code
-    # What is no document at all is, as an image, no image.
+    # Report an unsupported file given as `image` as an unsupported image.
     if attachment.field == "image" and code == FailureCode.DOCUMENT_UNSUPPORTED:
         code = FailureCode.IMAGE_UNSUPPORTED
     return RecordError(code, f"{attachment.place}: {error.message}", attachment.field)

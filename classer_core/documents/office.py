@@ -1,4 +1,4 @@
-"""DOCX to PDF through LibreOffice, where it is installed: pages as they are printed, many documents a call."""
+"""Convert DOCX to PDF with LibreOffice where it is installed, many documents per call; pages are as printed."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 
-# A call costs a second before the first document; a document then 0.3 s.
+# A call takes a second to start, and 0.3 s per document.
 DOCUMENTS_PER_CALL = 16
 TIMEOUT_S = 60.0
 MEMORY_KIB = 4 << 20
-# No macros, no links, no pictures from elsewhere: without these a document makes LibreOffice fetch what it names.
+# Switches off macros, links and external pictures: LibreOffice would otherwise fetch what a document refers to.
 PROFILE = """<?xml version="1.0" encoding="UTF-8"?>
 <oor:items xmlns:oor="http://openoffice.org/2001/registry">
 <item oor:path="/org.openoffice.Office.Common/Security/Scripting"><prop oor:name="BlockUntrustedRefererLinks"
@@ -32,7 +32,7 @@ PROFILE = """<?xml version="1.0" encoding="UTF-8"?>
 
 
 class Office:
-    """LibreOffice with a profile of its own, one call at a time. Safe to be used by several threads.
+    """LibreOffice with a profile of its own, one call at a time. Thread-safe.
 
     Args:
         timeout_s: wall-clock seconds that a call may take.
@@ -45,25 +45,25 @@ class Office:
 
     @property
     def is_installed(self) -> bool:
-        """Whether LibreOffice is on the PATH."""
+        """Return whether LibreOffice is on the PATH."""
         return self._program is not None
 
     def to_pdf(self, documents: Sequence[bytes]) -> list[bytes | None]:
-        """Return a PDF of each DOCX file; None where LibreOffice makes none.
+        """Return a PDF per DOCX file; None if LibreOffice can't convert it.
 
-        A document that takes a call down, or past its time, is tried once more alone; so are those behind it.
+        If a call crashes or exceeds its time, the documents that it has not converted are tried again one by one.
         """
-        found: list[bytes | None] = []
+        converted: list[bytes | None] = []
         for start in range(0, len(documents), DOCUMENTS_PER_CALL):
-            some = documents[start : start + DOCUMENTS_PER_CALL]
-            pdfs, finished = self._call(some)
-            if not finished and len(some) > 1:
-                pdfs = [pdf or self._call([data])[0][0] for pdf, data in zip(pdfs, some, strict=True)]
-            found += pdfs
-        return found
+            batch = documents[start : start + DOCUMENTS_PER_CALL]
+            pdfs, finished = self._call(batch)
+            if not finished and len(batch) > 1:
+                pdfs = [pdf or self._call([data])[0][0] for pdf, data in zip(pdfs, batch, strict=True)]
+            converted += pdfs
+        return converted
 
     def _call(self, documents: Sequence[bytes]) -> tuple[list[bytes | None], bool]:
-        """The PDFs of one call, and whether it came to its end."""
+        """Return the PDFs of one call, and whether it succeeded."""
         with self._lock, tempfile.TemporaryDirectory(prefix="classer-office-", ignore_cleanup_errors=True) as name:
             folder = Path(name)
             profile = folder / "profile" / "user"
@@ -89,7 +89,7 @@ class Office:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
-            # Its own home, and no secret of the job's environment.
+            # The environment of the job, which may contain secrets, is not passed on.
             env={"PATH": os.environ.get("PATH", ""), "HOME": str(folder), "TMPDIR": str(folder)},
             start_new_session=True,
         )
@@ -98,7 +98,7 @@ class Office:
         except subprocess.TimeoutExpired:
             return False
         finally:
-            # The program is a launcher: what it launched stays, unless its whole group goes.
+            # The program starts others, which go on unless the whole process group is killed.
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()

@@ -1,4 +1,4 @@
-"""PDF pages through MuPDF. Runs in the sandbox: hostile files hang it, eat memory, and may crash it."""
+"""Read and draw PDF pages with MuPDF. Runs in the sandbox: hostile files can hang it, exhaust memory and crash it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 import pymupdf
 
 from classer_core.documents import pdfium
-from classer_core.documents.expanded import Expanded, ExpandedPage, ExpandError, Image, Wanted
+from classer_core.documents.expanded import Expanded, ExpandedPage, ExpandError, ExpandRequest, Image
 from classer_core.documents.zoom import page_zoom
 from classer_core.errors import FailureCode
 
@@ -15,11 +15,11 @@ pymupdf.TOOLS.mupdf_display_errors(False)
 pymupdf.TOOLS.mupdf_display_warnings(False)
 
 
-def read_pdf(data: bytes, wanted: Wanted) -> Expanded:
-    """Return the pages of a PDF; damage goes unmentioned where repair leaves something to read or to look at.
+def read_pdf(data: bytes, request: ExpandRequest) -> Expanded:
+    """Return the pages of a PDF. A damaged one is repaired, and accepted if its pages have any content left.
 
     Raises:
-        ExpandError: encrypted, damaged beyond repair, without pages, or with too many.
+        ExpandError: the PDF is encrypted, damaged beyond repair, or has no pages or too many.
     """
     try:
         document = pymupdf.open(stream=data, filetype="pdf")
@@ -27,10 +27,12 @@ def read_pdf(data: bytes, wanted: Wanted) -> Expanded:
             raise ExpandError(FailureCode.DOCUMENT_ENCRYPTED, "the PDF needs a password: remove it and try again")
         count = document.page_count
         if count:
-            expanded = read_pages(document, wanted, data)
+            expanded = read_pages(document, request, data)
             if not document.is_repaired or _has_content(document, expanded):
                 return expanded
-            failure = ExpandError(FailureCode.DOCUMENT_DAMAGED, "the PDF is damaged, and nothing of its pages is left")
+            failure = ExpandError(
+                FailureCode.DOCUMENT_DAMAGED, "the PDF is damaged, and its pages have no content left"
+            )
         else:
             failure = ExpandError(FailureCode.DOCUMENT_EMPTY, "the PDF has no pages")
     except (pymupdf.FileDataError, pymupdf.EmptyFileError, RuntimeError, ValueError) as error:
@@ -40,16 +42,25 @@ def read_pdf(data: bytes, wanted: Wanted) -> Expanded:
         if error.code != FailureCode.DOCUMENT_DAMAGED:
             raise
         failure = error
-    # Each engine repairs files that the other gives up.
-    if (repaired := pdfium.read(data, wanted)) is None:
+    # Each of the two engines repairs some files that the other can't.
+    if (repaired := pdfium.read(data, request)) is None:
         raise failure
     return repaired
 
 
-def read_pages(document: Any, wanted: Wanted, pdf: bytes | None = None) -> Expanded:
-    """Return the pages of an open document of MuPDF; `pdf` is its file, for pages that MuPDF can't draw."""
+def read_pages(document: Any, request: ExpandRequest, pdf: bytes | None = None) -> Expanded:
+    """Return the pages of an open document.
+
+    Args:
+        document: of MuPDF.
+        request: how to expand it.
+        pdf: the document's file, for pages that MuPDF can't draw.
+
+    Raises:
+        ExpandError: no page can be read, or there are too many.
+    """
     count = document.page_count
-    used = wanted.page_range(count)
+    used = request.page_range(count)
     pages, errors = [], []
     for index in range(used):
         try:
@@ -60,17 +71,16 @@ def read_pages(document: Any, wanted: Wanted, pdf: bytes | None = None) -> Expan
             errors.append(error)
             pages.append(ExpandedPage("", None))
             continue
-        pages.append(ExpandedPage(text, draw(page, wanted.side_px, pdf, index) if wanted.looks_at(text) else None))
+        pages.append(ExpandedPage(text, draw(page, request.side_px, pdf, index) if request.draws_page(text) else None))
     if len(errors) == used:
         raise ExpandError(FailureCode.DOCUMENT_DAMAGED, f"no page can be read: {_short(errors[0])}")
-    pymupdf.TOOLS.store_shrink(
-        50
-    )  # the older half: fonts that the next document has too stay, worth a third of the speed
+    # Drop the older half of the cache; keeping the fonts that the next document needs saves a third of the time.
+    pymupdf.TOOLS.store_shrink(50)
     return Expanded(pages, used / count)
 
 
 def _has_content(document: Any, expanded: Expanded) -> bool:
-    """Whether a page has text, or any mark on it."""
+    """Return whether any page has text, pictures, drawings, annotations or form fields."""
     if any(page.text.strip() for page in expanded.pages):
         return True
     pages = (document[index] for index in range(len(expanded.pages)))
@@ -78,7 +88,14 @@ def _has_content(document: Any, expanded: Expanded) -> bool:
 
 
 def draw(page: Any, side_px: int, pdf: bytes | None = None, index: int = 0) -> Image | None:
-    """Return a page's picture, its long side `side_px`, at most 4 MP; None where there is nothing to draw on."""
+    """Return the pixels of a page; None if it has no area or can't be drawn.
+
+    Args:
+        page: of MuPDF.
+        side_px: long side of the picture, which has at most `MAX_AREA_PX` pixels.
+        pdf: the document's file, to draw the page with PDFium if MuPDF draws its pictures in one colour.
+        index: of the page.
+    """
     width, height = page.rect.width, page.rect.height
     zoom = page_zoom(width, height, side_px)
     if zoom is None:
@@ -95,7 +112,7 @@ def draw(page: Any, side_px: int, pdf: bytes | None = None, index: int = 0) -> I
 
 
 def _is_one_colour(rgb: bytes) -> bool:
-    """MuPDF's own `is_unicolor` takes a Python step for every pixel."""
+    """Return whether all pixels are equal; MuPDF's own `is_unicolor` is a Python loop over pixels."""
     return rgb == rgb[:3] * (len(rgb) // 3)
 
 

@@ -1,4 +1,4 @@
-"""PDFium, for what MuPDF can't: some JBIG2 scans that it draws in one colour, some files that it can't repair."""
+"""Read and draw PDFs with PDFium where MuPDF fails: files it can't repair, and JBIG2 scans it draws in one colour."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from typing import Any
 import pypdfium2
 from PIL import Image as PillowImage
 
-from classer_core.documents.expanded import Expanded, ExpandedPage, Image, Wanted
+from classer_core.documents.expanded import Expanded, ExpandedPage, ExpandRequest, Image
 from classer_core.documents.zoom import page_zoom
 
 PDFIUM_ERRORS = (pypdfium2.PdfiumError, IndexError, ValueError, OSError)
 
 
-def read(data: bytes, wanted: Wanted) -> Expanded | None:
-    """Return the pages of a damaged PDF; None where PDFium finds nothing on them either.
+def read(data: bytes, request: ExpandRequest) -> Expanded | None:
+    """Return the pages of a damaged PDF; None if PDFium finds no content, either.
 
     Raises:
-        ExpandError: more pages than allowed.
+        ExpandError: there are more pages than allowed.
     """
     try:
         document = pypdfium2.PdfDocument(data)
@@ -25,7 +25,7 @@ def read(data: bytes, wanted: Wanted) -> Expanded | None:
         count = len(document)
     except PDFIUM_ERRORS:
         return None
-    used = wanted.page_range(count)
+    used = request.page_range(count)
     pages = []
     has_content = False
     for index in range(used):
@@ -33,16 +33,22 @@ def read(data: bytes, wanted: Wanted) -> Expanded | None:
             page = document[index]
             text = page.get_textpage().get_text_bounded()
             has_content = has_content or bool(text.strip()) or next(iter(page.get_objects()), None) is not None
-            zoom = page_zoom(page.get_width(), page.get_height(), wanted.side_px) if wanted.looks_at(text) else None
+            zoom = page_zoom(page.get_width(), page.get_height(), request.side_px) if request.draws_page(text) else None
             pages.append(ExpandedPage(text, None if zoom is None else _as_image(_render(page, zoom))))
         except PDFIUM_ERRORS:
             continue
-    # It is asked only for damaged files: blank pages are what is left of them.
+    # Only damaged files are read here: if all pages are blank, their content is lost.
     return Expanded(pages, len(pages) / count) if has_content else None
 
 
 def draw(data: bytes, index: int, zoom: float) -> Image | None:
-    """Return the picture of one page of a PDF; None where PDFium draws it in one colour, too."""
+    """Return the pixels of a page; None if PDFium can't draw it, or draws it in one colour, too.
+
+    Args:
+        data: the PDF.
+        index: of the page.
+        zoom: pixels per point.
+    """
     try:
         document = pypdfium2.PdfDocument(data)
         document.init_forms()

@@ -1,4 +1,4 @@
-"""Decode pictures with Pillow into RGB pixels the right way up. Runs in the sandbox."""
+"""Read pictures with Pillow as upright RGB pixels. Runs in the sandbox."""
 
 from __future__ import annotations
 
@@ -9,41 +9,41 @@ from PIL import Image as PillowImage
 from PIL import ImageCms, ImageOps, UnidentifiedImageError
 
 from classer_core.contents import MAX_AREA_PX
-from classer_core.documents.expanded import Expanded, ExpandedPage, ExpandError, Image, Wanted
+from classer_core.documents.expanded import Expanded, ExpandedPage, ExpandError, ExpandRequest, Image
 from classer_core.errors import FailureCode
 
-# Bytes of a decoded picture are up to four times this; the largest real one seen has 80 MP.
+# A decoded picture takes up to four bytes per pixel; the largest real one seen has 80 MP.
 MAX_PIXELS = 128_000_000
-# These call other programs, or only describe a picture that they can't draw.
+# Formats that run other programs, or that Pillow identifies but can't decode.
 NOT_OPENED = {"EPS", "WMF", "MPEG", "BUFR", "GRIB", "HDF5", "PDF"}
 
 PillowImage.MAX_IMAGE_PIXELS = None  # checked here, before anything is decoded
 warnings.simplefilter("ignore")
 
 
-def read_picture(data: bytes, wanted: Wanted) -> Expanded:
-    """Return the one page of a picture; of an animation, its first frame.
+def read_picture(data: bytes, request: ExpandRequest) -> Expanded:
+    """Return a picture as a page without text; only the first frame of an animation.
 
     Raises:
-        ExpandError: no picture, damaged, or too large to decode.
+        ExpandError: the file is not a picture that Pillow can decode, is damaged, or has more than `MAX_PIXELS`.
     """
     try:
         picture = PillowImage.open(io.BytesIO(data), formats=formats())
     except UnidentifiedImageError as error:
-        code = FailureCode.IMAGE_UNSUPPORTED if wanted.field == "image" else FailureCode.DOCUMENT_UNSUPPORTED
-        raise ExpandError(code, f"neither PDF, DOCX nor a picture that can be opened: {_head(data)}") from error
+        code = FailureCode.IMAGE_UNSUPPORTED if request.field == "image" else FailureCode.DOCUMENT_UNSUPPORTED
+        raise ExpandError(code, f"the file is neither PDF, DOCX nor a supported picture: {_head(data)}") from error
     except MemoryError:
         raise
-    except Exception as error:  # format plugins raise whatever they like on broken headers
+    except Exception as error:  # plugins of formats raise arbitrary exceptions on damaged headers
         raise _damaged(error) from error
     width, height = picture.size
     if width * height > MAX_PIXELS:
-        message = f"the picture has {width} x {height} pixels, {MAX_PIXELS:,} are allowed"
+        message = f"the picture has {width} x {height} pixels, at most {MAX_PIXELS:,} are allowed: scale it down"
         raise ExpandError(FailureCode.IMAGE_TOO_LARGE, message)
-    if not wanted.side_px:
+    if not request.side_px:
         return Expanded([ExpandedPage("", None)])
     try:
-        upright = as_rgb(picture, wanted.side_px)
+        upright = as_rgb(picture, request.side_px)
     except MemoryError:
         raise
     except Exception as error:
@@ -52,8 +52,13 @@ def read_picture(data: bytes, wanted: Wanted) -> Expanded:
 
 
 def as_rgb(picture: PillowImage.Image, side_px: int) -> PillowImage.Image:
-    """Return an opened picture upright in RGB, of at most 4 MP and `side_px`, alpha flattened on white."""
-    picture.draft("RGB", (side_px, side_px))  # JPEG: decoded at a fraction of its size
+    """Return an opened picture upright, in RGB, on white where it is transparent.
+
+    Args:
+        picture: as Pillow opens it.
+        side_px: longest side of the result, which has at most `MAX_AREA_PX` pixels.
+    """
+    picture.draft("RGB", (side_px, side_px))  # large JPEGs are decoded at a fraction of their size
     picture.load()
     width, height = picture.size
     scale = min(1.0, side_px / max(width, height), (MAX_AREA_PX / (width * height)) ** 0.5)
@@ -71,7 +76,7 @@ def as_rgb(picture: PillowImage.Image, side_px: int) -> PillowImage.Image:
 
 
 def _with_plain_mode(picture: PillowImage.Image) -> PillowImage.Image:
-    """L, LA, RGB or RGBA: modes that can be resized and shown as they are."""
+    """Return a picture in mode L, LA, RGB or RGBA, which can be resized."""
     mode = picture.mode
     if mode.startswith("I") or mode == "F":
         return _sixteen_bits(picture)
@@ -90,7 +95,7 @@ def _with_plain_mode(picture: PillowImage.Image) -> PillowImage.Image:
 
 
 def _sixteen_bits(picture: PillowImage.Image) -> PillowImage.Image:
-    """Deep greys to 8 bits: Pillow's own conversion makes all above 255 white."""
+    """Return a greyscale picture of more than 8 bits scaled to 8; Pillow's own conversion clips values above 255."""
     deep = picture.convert("F")
     low, high = deep.getextrema()
     assert isinstance(low, int | float) and isinstance(high, int | float)
@@ -103,7 +108,7 @@ def _sixteen_bits(picture: PillowImage.Image) -> PillowImage.Image:
 
 
 def formats() -> list[str]:
-    """Pillow's formats that are safe to try."""
+    """Return the names of Pillow's formats that are allowed."""
     PillowImage.init()
     return [name for name in PillowImage.OPEN if name not in NOT_OPENED]
 

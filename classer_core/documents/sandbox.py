@@ -1,6 +1,6 @@
-"""A pool of processes that parse hostile bytes: any of them may hang, crash or eat memory, and only its document fails.
+"""Sandbox: processes that parse hostile files. If one hangs, crashes or exhausts memory, only its document fails.
 
-A process is started by `exec`, not by fork: workers of Beam have threads, and a fork of those can deadlock.
+Processes are started by `exec` and not only forked: Beam's workers have threads, and a fork of these can deadlock.
 """
 
 from __future__ import annotations
@@ -18,26 +18,26 @@ import time
 import weakref
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
-from classer_core.documents.expanded import Expanded, Wanted, receive, send, unpack, wanted_as_header
+from classer_core.documents.expanded import Expanded, ExpandRequest, receive, send, unpack
 from classer_core.errors import FailureCode, RecordError
 from classer_core.hardware import available_cores
 
 TIMEOUT_S = 30.0
 MEMORY_BYTES = 2 << 30
-# How often it is looked whether a document is over its time.
+# How often the time limits of documents are checked.
 WATCH_S = 0.1
-# Pages go through in one piece, and not in sixteen.
+# A page fits into the pipe at once; with the default of 64 KiB it would take sixteen writes.
 PIPE_BYTES = 1 << 20
 
 
 class Sandbox:
-    """Expands documents and pictures in processes of their own. Safe to be used by several threads.
+    """Expands documents and pictures in sandboxed processes. Thread-safe.
 
     Args:
-        processes: how many (default: one a core).
+        processes: number of processes (default: one per core).
         timeout_s: wall-clock seconds that a document may take.
         memory_bytes: address space that a document may take.
     """
@@ -53,23 +53,27 @@ class Sandbox:
             self._idle.put(child)
         self._threads = ThreadPoolExecutor(count, thread_name_prefix="sandbox")
         ended = threading.Event()
-        # Runners drop their models without a word: the processes go when nobody can ask them any more.
+        # Runners drop their objects without closing them; the processes then end with this object.
         self._end = weakref.finalize(self, _end, self._threads, self._children, ended)
         threading.Thread(target=_watch, args=(self._children, ended), name="sandbox-watch", daemon=True).start()
 
-    def expand(self, tasks: Sequence[tuple[bytes, Wanted]]) -> list[Expanded | RecordError]:
-        """Return the pages of each document, or its error, in the same order."""
+    def expand(self, tasks: Sequence[tuple[bytes, ExpandRequest]]) -> list[Expanded | RecordError]:
+        """Return the pages of each document, or its error, in the same order.
+
+        Args:
+            tasks: (file, how to expand it); the sandbox's own `timeout_s` replaces that of the request.
+        """
         return list(self._threads.map(self._expand, tasks))
 
     def close(self) -> None:
-        """Ends the processes."""
+        """End the processes."""
         self._end()
 
-    def _expand(self, task: tuple[bytes, Wanted]) -> Expanded | RecordError:
-        data, wanted = task
+    def _expand(self, task: tuple[bytes, ExpandRequest]) -> Expanded | RecordError:
+        data, request = task
         child = self._idle.get()
         try:
-            return child.ask(data, replace(wanted, timeout_s=self._timeout_s))
+            return child.ask(data, replace(request, timeout_s=self._timeout_s))
         finally:
             self._idle.put(child)
 
@@ -88,47 +92,47 @@ def _watch(children: Sequence[_Child], ended: threading.Event) -> None:
 
 
 class _Child:
-    """One process, started when first asked and again after it died or grew."""
+    """One process, started with the first document, and again after it has died or grown too large."""
 
     def __init__(self, memory_bytes: int) -> None:
         self._memory_bytes = memory_bytes
         self._process: subprocess.Popen[bytes] | None = None
-        self._lock = threading.Lock()  # of the two below, between who asks and who watches
+        self._lock = threading.Lock()  # guards the two below, which the watching thread uses, too
         self._deadline = math.inf
         self._is_late = False
 
-    def ask(self, data: bytes, wanted: Wanted) -> Expanded | RecordError:
+    def ask(self, data: bytes, request: ExpandRequest) -> Expanded | RecordError:
         process = self._process = self._process or self._start()
         assert process.stdin is not None and process.stdout is not None
         with self._lock:
-            self._deadline, self._is_late = time.monotonic() + wanted.timeout_s, False
+            self._deadline, self._is_late = time.monotonic() + request.timeout_s, False
         try:
-            send(process.stdin, wanted_as_header(wanted), [data])
+            send(process.stdin, asdict(request), [data])
             answer = receive(process.stdout)
         except Exception:
             answer = None
         with self._lock:
             self._deadline = math.inf
         if answer is not None and not self._is_late:
-            with contextlib.suppress(Exception):  # a parser that was taken over answers whatever it likes
+            with contextlib.suppress(Exception):  # a compromised parser may send anything
                 header, blobs = answer
                 if header["is_grown"]:
                     self.stop()
                 if "code" in header:
-                    return RecordError(FailureCode(header["code"]), str(header["message"]), wanted.field)
+                    return RecordError(FailureCode(header["code"]), str(header["message"]), request.field)
                 return unpack(header, blobs)
         self.stop()
-        return self._death(process, wanted, self._is_late)
+        return self._death(process, request, self._is_late)
 
     def kill_if_late(self) -> None:
-        """Ends the process if its document is over its time."""
+        """Kill the process if its document has exceeded its time limit."""
         with self._lock:
             if self._process is not None and time.monotonic() > self._deadline:
                 self._is_late = True
                 _kill(self._process)
 
     def stop(self) -> None:
-        """Ends the process, if there is one."""
+        """Kill the process, if there is one."""
         process, self._process = self._process, None
         if process is not None:
             _kill(process)
@@ -145,22 +149,22 @@ class _Child:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            # No secret of the job's environment is within reach of a parser that was taken over.
+            # The environment of the job, which may contain secrets, is not passed on.
             env={**environment, "PYTHONPATH": os.pathsep.join(path or str(Path.cwd()) for path in sys.path)},
             start_new_session=True,
         )
         for pipe in (process.stdin, process.stdout):
-            with contextlib.suppress(OSError, AttributeError):  # only Linux has it, and it may be used up
+            with contextlib.suppress(OSError, AttributeError):  # Linux only, and limited per user
                 fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, PIPE_BYTES)  # type: ignore[arg-type]
         return process
 
-    def _death(self, process: subprocess.Popen[bytes], wanted: Wanted, timed_out: bool) -> RecordError:
+    def _death(self, process: subprocess.Popen[bytes], request: ExpandRequest, timed_out: bool) -> RecordError:
         code = process.returncode
         if timed_out or code == -signal.SIGXCPU:
-            message = f"expanding it took more than {wanted.timeout_s:.0f} s"
-            return RecordError(FailureCode.DOCUMENT_TIMEOUT, message, wanted.field)
+            message = f"expanding the document took more than {request.timeout_s:.0f} s"
+            return RecordError(FailureCode.DOCUMENT_TIMEOUT, message, request.field)
         cause = signal.Signals(-code).name if code < 0 else f"exit code {code}"
-        return RecordError(FailureCode.DOCUMENT_CRASHED, f"it crashed the parser ({cause})", wanted.field)
+        return RecordError(FailureCode.DOCUMENT_CRASHED, f"the document crashed the parser ({cause})", request.field)
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:

@@ -1,4 +1,4 @@
-"""Coordinates of charts, in SVG user units; `templates/charts.html` draws them."""
+"""Compute the coordinates of charts, in SVG user units; `templates/charts.html` draws them."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from math import floor
 from classer_core.evaluation.report import Bin, Point, Report, Target
 
 MATRIX_PX = 1_120
-CELL_PX = ((4, 84.0), (10, 56.0), (20, 38.0), (40, 24.0), (60, 16.0))  # up to so many labels: cells that wide
+CELL_PX = ((4, 84.0), (10, 56.0), (20, 38.0), (40, 24.0), (60, 16.0))  # (most labels, width of a cell)
 SMALLEST_CELL_PX = 6.5
-COUNTED_CELL_PX = 30.0  # cells from here on have their count written in them
-SLANTED_CELL_PX = 20.0  # and from here on their labels are slanted, not upright
+COUNTED_CELL_PX = 30.0  # smallest cells that show their count
+SLANTED_CELL_PX = 20.0  # smallest cells whose labels are slanted instead of vertical
 LABEL_CHARS = 26
 PLOT_PX = 360.0
 HISTOGRAM_PX = 64.0
@@ -20,7 +20,18 @@ HISTOGRAM_PX = 64.0
 
 @dataclass(frozen=True)
 class Cell:
-    """A square of the matrix. `depth` 0-1 is how strongly it is coloured."""
+    """A cell of the confusion matrix.
+
+    Attributes:
+        x: left edge.
+        y: upper edge.
+        right: whether the cell is on the diagonal.
+        depth: opacity of the colour, 0-1.
+        count: number of rows.
+        gold: the right label.
+        given: the given label.
+        share: share of the rows with this right label, 0-1.
+    """
 
     x: float
     y: float
@@ -34,7 +45,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Matrix:
-    """The confusion matrix: rows are right labels, columns answers; only cells with a count."""
+    """The chart of a confusion matrix: rows are right labels, columns given labels; empty cells are omitted."""
 
     size: float
     cell: float
@@ -46,13 +57,13 @@ class Matrix:
 
     @property
     def counted(self) -> bool:
-        """Whether counts fit into the cells."""
+        """Return whether counts fit into the cells."""
         return self.cell >= COUNTED_CELL_PX
 
 
 @dataclass(frozen=True)
 class Bar:
-    """A bin of the reliability diagram: a bar up to its accuracy, a dot at its mean confidence, a bar of its count."""
+    """A bin of the reliability diagram: a bar up to its accuracy, a dot at its mean confidence, a bar for its count."""
 
     x: float
     width: float
@@ -74,7 +85,16 @@ class CurvePoint:
 
 @dataclass(frozen=True)
 class CurveChart:
-    """The precision/coverage curve, its lowest precision shown, and where the wanted precision is."""
+    """The precision/coverage curve.
+
+    Attributes:
+        floor: precision at the bottom of the chart.
+        path: SVG path of the curve.
+        points: points of the curve.
+        wanted_y: y of the wanted precision; None if it is below the chart.
+        chosen: the point with the wanted precision; None if no threshold reaches it.
+        ticks: (y, text) of the precision axis.
+    """
 
     floor: float
     path: str
@@ -85,7 +105,12 @@ class CurveChart:
 
 
 def matrix_chart(names: Sequence[str], matrix: Sequence[Sequence[int]]) -> Matrix:
-    """The picture of a confusion matrix, from 2 labels (large cells with counts) to 200 (a heat map)."""
+    """Return the chart of a confusion matrix: large cells with counts for few labels, a heat map for up to 200.
+
+    Args:
+        names: labels.
+        matrix: counts by right label (rows) and given label (columns).
+    """
     count = len(names)
     cell = next((width for most, width in CELL_PX if count <= most), max(SMALLEST_CELL_PX, MATRIX_PX / count))
     font = min(13.0, max(cell * 0.92, 5.5))
@@ -95,17 +120,17 @@ def matrix_chart(names: Sequence[str], matrix: Sequence[Sequence[int]]) -> Matri
         for column, value in enumerate(counts):
             if value:
                 share = value / support
-                # The root lifts rare confusions above what the eye takes for nothing.
+                # The square root makes rare confusions visible.
                 depth = share if row == column else share**0.5
-                place = (column * cell, row * cell)
-                cells.append(Cell(*place, row == column, max(depth, 0.08), value, names[row], names[column], share))
-    shown = [name if len(name) <= LABEL_CHARS else name[: LABEL_CHARS - 1] + "…" for name in names]
-    margin = max(map(len, shown)) * font * 0.6 + 14
-    return Matrix(cell * count, cell, font, margin, cell >= SLANTED_CELL_PX, shown, cells)
+                corner = (column * cell, row * cell)
+                cells.append(Cell(*corner, row == column, max(depth, 0.08), value, names[row], names[column], share))
+    short_names = [name if len(name) <= LABEL_CHARS else name[: LABEL_CHARS - 1] + "…" for name in names]
+    margin = max(map(len, short_names)) * font * 0.6 + 14
+    return Matrix(cell * count, cell, font, margin, cell >= SLANTED_CELL_PX, short_names, cells)
 
 
 def reliability_chart(bins: Sequence[Bin]) -> list[Bar]:
-    """Bars of a reliability diagram in a square of `PLOT_PX`, with a histogram of `HISTOGRAM_PX` below."""
+    """Return the bars of a reliability diagram of side `PLOT_PX`, with a histogram of height `HISTOGRAM_PX` below."""
     most = max((item.count for item in bins), default=0) or 1
     return [
         Bar(
@@ -123,7 +148,7 @@ def reliability_chart(bins: Sequence[Bin]) -> list[Bar]:
 
 
 def curve_chart(curve: Sequence[Point], wanted: Target) -> CurveChart:
-    """A precision/coverage curve in a square of `PLOT_PX`; the precision axis starts just below the curve."""
+    """Return the chart of a precision/coverage curve of side `PLOT_PX`; its axis starts just below the curve."""
     low = min(floor(min(point.precision for point in curve) * 10) / 10, 0.9)
 
     def placed(point: Point) -> CurvePoint:
@@ -144,7 +169,7 @@ def curve_chart(curve: Sequence[Point], wanted: Target) -> CurveChart:
 
 
 def charts(report: Report) -> tuple[Matrix, list[Bar], CurveChart]:
-    """All pictures of a report."""
+    """Return the three charts of a report."""
     return (
         matrix_chart(report.confusion_labels, report.confusion_matrix),
         reliability_chart(report.calibration),

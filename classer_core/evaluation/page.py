@@ -1,4 +1,4 @@
-"""A report as one HTML page: no scripts, nothing from elsewhere, and every text of a record escaped."""
+"""Render a report as one HTML page without scripts and external resources; texts of records are escaped."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ TEMPLATES = Path(__file__).parent / "templates"
 
 
 def render_page(report: Report) -> str:
-    """The page; it reads well on paper, by day and by night."""
+    """Return the page's HTML, with styles for print, light and dark mode."""
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=True,

@@ -1,4 +1,4 @@
-"""The content of a report, in plain types, so that it is JSON as it stands."""
+"""Report and its parts; all values are plain, so that they can be written as JSON."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from classer_core.evaluation.metrics import RESAMPLES, SEED
 
 @dataclass(frozen=True)
 class Interval:
-    """A figure with the middle 95% of its bootstrap."""
+    """A metric with its 95% bootstrap interval."""
 
     value: float
     low: float
@@ -21,7 +21,16 @@ class Interval:
 
 @dataclass(frozen=True)
 class LabelRow:
-    """One label: None where a figure has no meaning (never given, or never right)."""
+    """The metrics of one label.
+
+    Attributes:
+        label: its name.
+        precision: None if it was never given.
+        recall: None if it is never right.
+        f1: None if it was never given and is never right.
+        support: number of rows for which it is right.
+        given: number of rows to which it was given.
+    """
 
     label: str
     precision: float | None
@@ -33,7 +42,15 @@ class LabelRow:
 
 @dataclass(frozen=True)
 class Bin:
-    """Answers with a confidence above `low` up to `high`; means are None without any."""
+    """Answers with a confidence above `low` and up to `high`.
+
+    Attributes:
+        low: lower bound, excluded.
+        high: upper bound, included.
+        count: number of answers.
+        confidence: their mean confidence; None for an empty bin.
+        accuracy: share of them that are right; None for an empty bin.
+    """
 
     low: float
     high: float
@@ -44,7 +61,7 @@ class Bin:
 
 @dataclass(frozen=True)
 class Point:
-    """Precision and coverage of answering only from `threshold` on."""
+    """Precision and coverage if only answers with at least `threshold` confidence are given; see `metrics.Curve`."""
 
     threshold: float
     precision: float
@@ -54,7 +71,7 @@ class Point:
 
 @dataclass(frozen=True)
 class Target:
-    """The lowest threshold with a wanted precision, if there is one."""
+    """The point of the lowest threshold with the wanted precision; None if no threshold reaches it."""
 
     wanted: float
     point: Point | None
@@ -62,7 +79,14 @@ class Target:
 
 @dataclass(frozen=True)
 class Confusion:
-    """A right label that was taken for another, how often, and in which share of its rows."""
+    """A pair of labels that were confused.
+
+    Attributes:
+        gold: the right label.
+        given: the label given instead.
+        count: number of rows.
+        share: share of the rows for which `gold` is right, 0-1.
+    """
 
     gold: str
     given: str
@@ -72,7 +96,7 @@ class Confusion:
 
 @dataclass(frozen=True)
 class Mistake:
-    """A wrong answer that the model was sure of."""
+    """A wrong answer of high confidence."""
 
     id: str
     text: str
@@ -83,7 +107,13 @@ class Mistake:
 
 @dataclass(frozen=True)
 class Abstained:
-    """The effect of the job's `min_confidence`: share of rows answered, and share of given labels that are right."""
+    """The effect of the job's `min_confidence`.
+
+    Attributes:
+        min_confidence: of the job.
+        answered: share of rows that are answered, 0-1.
+        precision: share of given labels that are right, 0-1; None if none is given.
+    """
 
     min_confidence: float
     answered: float
@@ -92,7 +122,19 @@ class Abstained:
 
 @dataclass(frozen=True)
 class Rows:
-    """The gold rows by outcome, and the models that answered them. `failed` counts by code."""
+    """The rows with gold labels, and what classified them.
+
+    Attributes:
+        job: name of the job.
+        gold: file with the gold labels.
+        gold_rows: number of its rows.
+        without_gold: rows without a label.
+        unreadable: rows that can't be read.
+        unmatched: rows whose id no record of the job has.
+        failed: code -> number of rows that failed.
+        models: ids of the models used.
+        classifiers: names of the classifiers used.
+    """
 
     job: str
     gold: str
@@ -107,12 +149,28 @@ class Rows:
 
 @dataclass(frozen=True)
 class Report:
-    """Everything that was found. Figures are of the rows that got an answer, before abstaining unless
-    `fallback_is_right`: the gold rows name the fallback label, so that abstaining can be right.
+    """The report of an evaluation.
 
-    `mode` is single, multi or detection (one label, there or not). `accuracy` is the share of rows with exactly the
-    right label(s). `calibration` and `curve` judge single answers: one a row, or one for every label of every row.
-    `setting` is the key of the job that their thresholds are for.
+    Metrics are those of the rows that got an answer, before abstention; after it if `fallback_is_right`.
+
+    Attributes:
+        rows: counts and origin of the rows.
+        mode: single, multi, or detection (a single label that is right or not).
+        setting: the job's key that the thresholds are for: min_confidence or threshold.
+        judged: number of rows that the metrics are computed on.
+        fallback_is_right: whether gold rows name the fallback label, so that abstaining can be right.
+        accuracy: share of rows with exactly the right labels.
+        wanted: the threshold for the wanted precision.
+        targets: thresholds for common precisions.
+        abstained: the effect of the job's `min_confidence`; None if it has none.
+        labels: metrics of each label.
+        confusion_labels: names of the rows and columns of `confusion_matrix`.
+        confusions: the most frequent pairs of confused labels.
+        calibration: answers in bins of their confidence.
+        curve: precision by coverage.
+        mistakes: wrong answers of the highest confidence.
+        resamples: number of bootstrap resamples of the intervals.
+        seed: of the resampling.
     """
 
     rows: Rows
@@ -142,5 +200,5 @@ class Report:
     seed: int = SEED
 
     def to_json(self) -> bytes:
-        """The report as indented JSON; same answers, same bytes."""
+        """Return the report as indented JSON. Deterministic."""
         return orjson.dumps(asdict(self), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)

@@ -1,4 +1,4 @@
-"""The words of a report, the same on a terminal and on the page."""
+"""The sentences and names of metrics of a report, for the terminal and the page."""
 
 from __future__ import annotations
 
@@ -6,12 +6,16 @@ from classer_core.evaluation.report import Interval, Report
 
 
 def share(value: float | None) -> str:
-    """0.953 as 95.3%; a dash where there is no figure."""
+    """Return a share as a percentage; a dash for None.
+
+    >>> share(0.953)
+    '95.3%'
+    """
     return "\N{EN DASH}" if value is None else f"{value * 100:.1f}%"
 
 
 def figures(report: Report) -> list[tuple[str, Interval]]:
-    """The figures that matter most in the report's mode, by name."""
+    """Return (name, metric) of the most important metrics in the report's mode."""
     exact = "Exact match" if report.mode == "multi" else "Accuracy"
     if report.mode == "single":
         return [(exact, report.accuracy), ("Macro-F1", report.macro_f1)]
@@ -26,7 +30,7 @@ def figures(report: Report) -> list[tuple[str, Interval]]:
 
 
 def threshold_sentence(report: Report) -> str:
-    """Which threshold gives the wanted precision, and at what cost."""
+    """Return a sentence that names the threshold for the wanted precision, and its coverage."""
     wanted, point = f"{report.wanted.wanted * 100:g}%", report.wanted.point
     if point is None:
         return f"No {report.setting} gives {wanted} precision."
@@ -37,21 +41,21 @@ def threshold_sentence(report: Report) -> str:
 
 
 def notes(report: Report) -> list[str]:
-    """Return remarks on rows that were not judged, and on the job's own abstaining."""
+    """Return sentences about rows that were not evaluated, and about the job's abstention."""
     rows = report.rows
-    said = []
+    sentences = []
     if rows.without_gold:
-        said.append(f"{rows.without_gold:,} of {rows.gold_rows:,} gold rows have no label.")
+        sentences.append(f"{rows.without_gold:,} of {rows.gold_rows:,} gold rows have no label.")
     if rows.unreadable:
-        said.append(f"{rows.unreadable:,} gold rows are unreadable.")
+        sentences.append(f"{rows.unreadable:,} gold rows are unreadable.")
     if rows.unmatched:
-        said.append(f"{rows.unmatched:,} gold ids are none of the job's records.")
+        sentences.append(f"{rows.unmatched:,} gold ids do not occur in the job's records.")
     for code, count in rows.failed.items():
-        said.append(f"{count:,} gold rows failed: {code}.")
+        sentences.append(f"{count:,} gold rows failed: {code}.")
     if report.abstained:
         limit = f"The job's min_confidence {report.abstained.min_confidence:g}"
         answered, precision = share(report.abstained.answered), share(report.abstained.precision)
-        said.append(f"{limit} answers {answered} of rows, with {precision} precision.")
+        sentences.append(f"{limit} answers {answered} of rows, with {precision} precision.")
     if report.fallback_is_right:
-        said.append("Gold rows name the fallback label: abstaining counts as that answer.")
-    return said
+        sentences.append("Gold rows name the fallback label: abstaining counts as that answer.")
+    return sentences

@@ -1,4 +1,4 @@
-"""Fetch the bytes of attachments. What a record names is hostile; what a job allows is a list."""
+"""Fetch the bytes of attachments. Sources in records are hostile; a job lists what they may reach."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +11,7 @@ __all__ = ["FetchRules", "Fetcher"]
 
 
 def __getattr__(name: str) -> Any:
-    """Import the fetcher when it is first asked for: the HTTP client is a large part of a short command's start."""
+    """Import `Fetcher` on first use: importing the HTTP client would slow the start of every command."""
     if name == "Fetcher":
         from classer_core.fetching.fetcher import Fetcher
 

@@ -1,4 +1,4 @@
-"""Fetcher: fetch many attachments at once, each with its own limits."""
+"""Fetcher: get the bytes of attachments from bytes, base64, paths, object stores and HTTP, many at once."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ from classer_core.filesystems import scheme_of
 from classer_core.patience import failure_of, patient
 from classer_core.storage import read_start
 
-# What the operating system says about a path that a record names; all else is trouble of the storage.
+# Errors that the path in a record causes; all others are errors of the storage.
 _OF_THE_PATH = {errno.EACCES, errno.EPERM, errno.ELOOP, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ENXIO}
 STORAGE_SCHEMES = {"gs", "gcs", "s3", "s3a", "abfs", "az", "memory"}
 PATH_THREADS = 16
 
 
 class Fetcher:
-    """Gets the bytes of attachments. Safe to be used by several threads; HTTP runs on one event loop.
+    """Gets the bytes of attachments. Thread-safe; all HTTP runs on one event loop.
 
     Args:
-        rules: what the job allows.
+        rules: what the job allows records to reach.
     """
 
     def __init__(self, rules: FetchRules) -> None:
@@ -43,17 +43,24 @@ class Fetcher:
         self._http: _HttpThread | None = None
 
     def fetch(self, attachments: Sequence[Attachment]) -> list[RecordError | None]:
-        """Fills `data` of each attachment; an error in its place where that can't be done."""
+        """Set `data` of each attachment; equal sources are fetched once.
+
+        Returns:
+            Per attachment, the error if it can't be fetched, else None.
+
+        Raises:
+            StorageError: an allowed storage fails for longer than it is retried.
+        """
         sources = {id(item): item.source for item in attachments}
         distinct: dict[str | bytes, list[Attachment]] = {}
         for item in attachments:
             distinct.setdefault(sources[id(item)], []).append(item)
-        pending = {source: self._submit(source, same[0].place) for source, same in distinct.items()}
+        pending = {source: self._submit(source, items[0].place) for source, items in distinct.items()}
         outcomes: dict[str | bytes, RecordError | None] = {}
-        for source, same in distinct.items():
+        for source, items in distinct.items():
             try:
                 data = pending[source].result()
-                for item in same:
+                for item in items:
                     item.data = data
                 outcomes[source] = None
             except RecordError as error:
@@ -61,7 +68,7 @@ class Fetcher:
         return [outcomes[sources[id(item)]] for item in attachments]
 
     def close(self) -> None:
-        """Ends threads and connections."""
+        """End all threads and connections."""
         self._threads.shutdown()
         if self._http is not None:
             self._http.close()
@@ -84,7 +91,7 @@ class Fetcher:
         if scheme in STORAGE_SCHEMES:
             return self._from_storage(source, place)
         if scheme:
-            message = f"{place}: {scheme}: is not fetched, got {redacted(source)}"
+            message = f"{place}: the scheme {scheme}: is not supported, got {redacted(source)}"
             raise RecordError(FailureCode.SCHEME_NOT_ALLOWED, message, place)
         return self._from_path(source, place)
 
@@ -97,7 +104,7 @@ class Fetcher:
         except FileNotFoundError as error:
             message = f"{place}: {redacted(url)} is not there"
             raise RecordError(FailureCode.CONTENT_NOT_FOUND, message, place) from error
-        except Exception as error:  # no record's fault: the job allows this storage, and it is in trouble
+        except Exception as error:  # not the record's fault: a storage that the job allows is failing
             raise failure_of(f"{place}: {redacted(url)}", error) from error
         if len(data) > MAX_BYTES:
             raise too_large(place)
@@ -105,7 +112,9 @@ class Fetcher:
 
     def _from_path(self, path: str, place: str) -> bytes:
         if "\x00" in path or len(path) > 4_096:
-            raise RecordError(FailureCode.URL_INVALID, f"{place}: neither URL, base64 nor path: {shown(path)}", place)
+            raise RecordError(
+                FailureCode.URL_INVALID, f"{place}: must be a URL, base64 or a path, got {shown(path)}", place
+            )
         real = Path(os.path.realpath(Path(self._rules.folder) / path))
         if not any(real.is_relative_to(root) for root in self._roots):
             raise self._outside(shown(path), place)
@@ -132,26 +141,26 @@ class Fetcher:
 
     def _outside(self, path: str, place: str) -> RecordError:
         allowed = ", ".join(self._rules.allow_paths) or "none"
-        message = f"{place}: {path} is in none of the job's allow_paths ({allowed})"
+        message = f"{place}: {path} is outside the job's allow_paths ({allowed})"
         return RecordError(FailureCode.PATH_NOT_ALLOWED, message, place)
 
 
 @patient
 def _open(path: Path) -> int:
-    # Not blocking: a named pipe would wait for ever. Not following: the path is already the real one.
+    # O_NONBLOCK: opening a named pipe would block. O_NOFOLLOW: the path has been resolved already.
     return os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
 
 
 @patient
 def _read(descriptor: int) -> bytes:
-    """Read a file from its start."""
+    """Return a file's content from its start, also when a retry calls this again."""
     os.lseek(descriptor, 0, os.SEEK_SET)
     with os.fdopen(descriptor, "rb", closefd=False) as file:
         return file.read()
 
 
 class _HttpThread:
-    """An event loop in a thread of its own for all HTTP; it ends with its last user, or with the process."""
+    """The event loop of all HTTP requests, in a thread of its own, which ends when this object is no longer used."""
 
     def __init__(self, rules: FetchRules) -> None:
         self._loop = asyncio.new_event_loop()
@@ -165,7 +174,7 @@ class _HttpThread:
 
 
 async def _http_fetcher(rules: FetchRules) -> HttpFetcher:
-    """Made on the loop that it will run on."""
+    """Return a fetcher bound to the running event loop."""
     return HttpFetcher(rules)
 
 

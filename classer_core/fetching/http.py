@@ -1,4 +1,4 @@
-"""HTTP(S) for hostile URLs: many at once, each with limits, none to an address that the job did not allow."""
+"""Fetch hostile HTTP(S) URLs: many at once, with limits, and only from public addresses or allowed hosts."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ MAX_RETRY_AFTER_S = 10.0
 RETRIED_STATUS = {429, 500, 502, 503, 504}
 CONCURRENT = 32
 USER_AGENT = "classer-pipelines"
-# What IANA's registries of special-purpose addresses list and Python's own `is_global` lets pass, or lets pass in some
-# versions; and a cloud's own services behind an address that looks public.
+# Special-purpose addresses of IANA's registries that Python's `is_global` accepts in some or all versions, and the
+# addresses of cloud services that look public.
 # https://www.iana.org/assignments/iana-ipv4-special-registry, https://www.iana.org/assignments/iana-ipv6-special-registry
 SPECIAL = tuple(
     map(
@@ -34,7 +34,7 @@ SPECIAL = tuple(
             "100.64.0.0/10",  # carriers' NAT; Alibaba Cloud's metadata
             "168.63.129.16/32",  # Azure's host: metadata, DNS, agents
             "169.254.0.0/16",
-            "192.0.0.0/24",  # protocols' own; Oracle Cloud's metadata
+            "192.0.0.0/24",  # protocol assignments; Oracle Cloud's metadata
             "192.0.2.0/24",
             "192.31.196.0/24",
             "192.52.193.0/24",
@@ -47,22 +47,23 @@ SPECIAL = tuple(
             "64:ff9b:1::/48",  # NAT64 within a network
             "100::/64",
             "100:0:0:1::/64",
-            "2001::/23",  # protocols' own, Teredo, ORCHID
+            "2001::/23",  # protocol assignments, Teredo, ORCHID
             "2001:db8::/32",
             "2620:4f:8000::/48",
             "3fff::/20",
             "5f00::/16",
             "fc00::/7",
             "fe80::/10",
-            "fec0::/10",  # site-local: given up, and still routed
+            "fec0::/10",  # site-local: deprecated, and still routed
         ),
     )
 )
-# The only block of IPv6 that is given out to the internet.
+# The only IPv6 block allocated to the public internet.
 PUBLIC_V6 = ipaddress.ip_network("2000::/3")
-# An address of IPv6 that stands for one of IPv4, which a gateway or the system would dial: (prefix, bits behind it).
+# IPv6 prefixes of addresses that contain an IPv4 address, which a gateway or the system would connect to:
+# (prefix, number of bits after the IPv4 address).
 EMBEDDED_V4 = (
-    (ipaddress.ip_network("::/96"), 0),  # compatible, given up
+    (ipaddress.ip_network("::/96"), 0),  # compatible, deprecated
     (ipaddress.ip_network("::ffff:0:0/96"), 0),  # mapped
     (ipaddress.ip_network("::ffff:0:0:0/96"), 0),  # translated
     (ipaddress.ip_network("64:ff9b::/96"), 0),  # NAT64
@@ -71,16 +72,20 @@ EMBEDDED_V4 = (
 
 
 class AddressRefusedError(OSError):
-    """A connection to an address that is not public; the failure of the record, never retried."""
+    """A connection to an address that is not public was refused; it is not retried."""
 
 
 class HttpFetcher:
-    """Fetches URLs on one event loop, whose thread it must be used on."""
+    """Fetches URLs on one event loop; it must be created and used on the loop's thread.
+
+    Args:
+        rules: what the job allows records to reach.
+    """
 
     def __init__(self, rules: FetchRules) -> None:
         self._rules = rules
         self._allowed_hosts = {host.lower().rstrip(".") for host in rules.allow_hosts}
-        # One session checks every address that it dials; the other is for hosts that the job lists.
+        # One session checks every address that it connects to; the other is for hosts that the job allows.
         self._public = self._session(_refuse_private)
         self._listed = self._session(None)
         self._slots = asyncio.Semaphore(CONCURRENT)
@@ -88,19 +93,24 @@ class HttpFetcher:
     async def fetch(self, url: str, place: str) -> bytes:
         """Return the content of a URL.
 
+        Args:
+            url: the URL.
+            place: the attachment, for messages.
+
         Raises:
-            RecordError: not allowed, not there, too large, too slow, or failing after some attempts.
+            RecordError: the URL is invalid or not allowed, or its content is missing, too large, too slow, or can't be
+                fetched in `ATTEMPTS` attempts.
         """
         async with self._slots:
             try:
                 async with asyncio.timeout(TOTAL_TIMEOUT_S):
                     return await self._with_retries(url, place)
             except TimeoutError as error:
-                message = f"{place}: {redacted(url)} took too long"
+                message = f"{place}: {redacted(url)} took more than {TOTAL_TIMEOUT_S:.0f} s"
                 raise RecordError(FailureCode.FETCH_TIMEOUT, message, place) from error
 
     async def close(self) -> None:
-        """Closes all connections."""
+        """Close all connections."""
         await self._public.close()
         await self._listed.close()
 
@@ -111,7 +121,7 @@ class HttpFetcher:
                 status, headers, data = await self._follow(url, place)
             except AddressRefusedError as error:
                 raise _refused(url, place, str(error)) from error
-            except ValueError as error:  # hosts that no name server can be asked for, redirects to what is no URL
+            except ValueError as error:  # host names that can't be encoded, redirects to invalid URLs
                 raise RecordError(FailureCode.URL_INVALID, f"{place}: not a URL: {redacted(url)}", place) from error
             except (aiohttp.ClientError, ConnectionError, socket.gaierror) as error:
                 refused = _cause(error, AddressRefusedError)
@@ -132,7 +142,7 @@ class HttpFetcher:
         raise AssertionError("the last attempt returns or raises")
 
     async def _follow(self, url: str, place: str) -> tuple[int, Any, bytes]:
-        """Redirects one by one, so that each is checked like the first URL."""
+        """Return status, headers and body after all redirects, each of which is checked like the first URL."""
         current = url
         for _ in range(MAX_REDIRECTS + 1):
             session = self._session_for(current, place)
@@ -151,12 +161,12 @@ class HttpFetcher:
             message = f"{place}: http:// is not allowed, got {redacted(url)}; set allow_http: true to fetch it"
             raise RecordError(FailureCode.SCHEME_NOT_ALLOWED, message, place)
         if parts.scheme not in ("http", "https"):
-            message = f"{place}: {parts.scheme}: is not fetched, got {redacted(url)}"
+            message = f"{place}: the scheme {parts.scheme}: is not supported, got {redacted(url)}"
             raise RecordError(FailureCode.SCHEME_NOT_ALLOWED, message, place)
         if host in self._allowed_hosts:
             return self._listed
         if (address := _disguised_address(host)) is not None:
-            raise AddressRefusedError(f"{host} is an odd spelling of {address}")
+            raise AddressRefusedError(f"{host} is another spelling of the address {address}")
         return self._public
 
     def _session(self, socket_factory: Any) -> aiohttp.ClientSession:
@@ -168,19 +178,23 @@ class HttpFetcher:
             connector=connector,
             timeout=timeout,
             cookie_jar=aiohttp.DummyCookieJar(),
-            auto_decompress=False,  # a bomb would be unpacked before it is measured
+            auto_decompress=False,  # a compression bomb would be unpacked before its size is checked
             headers={"Accept-Encoding": "identity", "User-Agent": USER_AGENT},
             trust_env=False,
         )
 
 
 def is_public(address: str) -> bool:
-    """Whether an IP address is one that anybody may dial: of the internet, and no way round to a private one."""
+    """Return whether an IP address is public: on the internet, and not an IPv6 form of a private IPv4 address.
+
+    >>> is_public("8.8.8.8"), is_public("10.0.0.1"), is_public("::ffff:10.0.0.1")
+    (True, False, False)
+    """
     ip = ipaddress.ip_address(address.partition("%")[0])
     if isinstance(ip, ipaddress.IPv6Address):
-        behind = next((bits for network, bits in EMBEDDED_V4 if ip in network), None)
-        if behind is not None:
-            ip = ipaddress.IPv4Address((int(ip) >> behind) & 0xFFFFFFFF)
+        bits_after = next((bits for network, bits in EMBEDDED_V4 if ip in network), None)
+        if bits_after is not None:
+            ip = ipaddress.IPv4Address((int(ip) >> bits_after) & 0xFFFFFFFF)
         elif ip not in PUBLIC_V6:
             return False
     if any(ip in network for network in SPECIAL if network.version == ip.version):
@@ -189,7 +203,11 @@ def is_public(address: str) -> bool:
 
 
 def _disguised_address(host: str) -> str | None:
-    """The IPv4 address that a host spells in another way than by four decimals (`2130706433`, `0x7f.1`), if it does."""
+    """Return the IPv4 address that a host spells in another way than as four decimals; None for other hosts.
+
+    >>> _disguised_address("2130706433"), _disguised_address("0x7f.1"), _disguised_address("127.0.0.1")
+    ('127.0.0.1', '127.0.0.1', None)
+    """
     try:
         address = socket.inet_ntoa(socket.inet_aton(host))
     except (OSError, ValueError):
@@ -198,7 +216,13 @@ def _disguised_address(host: str) -> str | None:
 
 
 def _refuse_private(info: Any) -> socket.socket:
-    """Called with each address about to be dialled, after all names are resolved: nothing can change it any more."""
+    """Return a socket for an address that is about to be connected to, if it is public.
+
+    Names are resolved by then, so that a name server can't change the address after this check.
+
+    Raises:
+        AddressRefusedError: the address is not public.
+    """
     family, kind, protocol, _, address = info
     if not is_public(address[0]):
         raise AddressRefusedError(f"{address[0]} is not a public address")
@@ -215,7 +239,7 @@ def _split(url: str, place: str) -> Any:
     if parts.scheme in ("http", "https") and (not parts.hostname or "\\" in url or any(c <= " " for c in url)):
         raise RecordError(FailureCode.URL_INVALID, f"{place}: not a URL: {redacted(url)}", place)
     if parts.username is not None or parts.password is not None:
-        message = f"{place}: a URL with a user or a password is not fetched: {redacted(url)}"
+        message = f"{place}: URLs with a user or a password are not allowed, got {redacted(url)}"
         raise RecordError(FailureCode.URL_INVALID, message, place)
     return parts
 

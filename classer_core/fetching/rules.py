@@ -1,4 +1,4 @@
-"""Rules for what records may reach, and the kinds of things that they name."""
+"""FetchRules, inline (base64) attachments, and sources as messages show them."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from classer_core.filesystems import scheme_of
 MAX_BYTES = 50 << 20
 _BASE64 = re.compile(r"^[A-Za-z0-9+/_-]+={0,2}$")
 _PADDED = re.compile(r"^[A-Za-z0-9+/_-]+=+$")
-# A shorter string of base64's letters is more likely a path.
+# A shorter string of base64 characters is more likely a path.
 MIN_BASE64_CHARS = 32
 MAX_PATH_CHARS = 4_096
-# How the base64 of PDF, DOCX (zip), PNG, JPEG, GIF, WebP and TIFF begins.
+# First characters of the base64 of PDF, DOCX (zip), PNG, JPEG, GIF, WebP and TIFF.
 BASE64_STARTS = ("JVBERi", "UEsDB", "iVBORw0KG", "/9j/", "R0lGOD", "UklGR", "SUkqA", "TU0AK")
 _EXTENSION = re.compile(r"\.[A-Za-z0-9]{2,5}$")
 
 
 @dataclass(frozen=True)
 class FetchRules:
-    """The places that records may reach beside public `https://` addresses.
+    """What records may reach in addition to public `https://` addresses.
 
-    Args:
-        allow_paths: folders, or prefixes like `gs://bucket/folder`, that paths of records may lie in.
-        allow_hosts: hosts that are reached whatever their address is.
-        allow_http: whether `http://` is fetched too.
-        folder: what relative paths of records start at.
+    Attributes:
+        allow_paths: folders, or prefixes such as `gs://bucket/folder`; paths in records must be below one of them.
+        allow_hosts: hosts that may have private addresses.
+        allow_http: whether `http://` is allowed.
+        folder: the folder that relative paths start from.
     """
 
     allow_paths: tuple[str, ...] = ()
@@ -41,16 +41,23 @@ class FetchRules:
 
 
 def inline_bytes(source: str, place: str) -> bytes | None:
-    """Return the bytes of a `data:` URL or bare base64; None if the source is something else.
+    """Return the bytes of a `data:` URL or of bare base64; None for any other source.
+
+    Args:
+        source: of the attachment.
+        place: the attachment, for messages.
 
     Raises:
-        RecordError: it is base64, but broken or too large.
+        RecordError: the base64 is malformed, or the content is too large.
+
+    >>> inline_bytes("data:text/plain;base64,aGVsbG8=", "file"), inline_bytes("docs/a.pdf", "file")
+    (b'hello', None)
     """
     if source[:5].lower() == "data:":
         head, comma, body = source.partition(",")
         if not comma:
             raise RecordError(
-                FailureCode.BASE64_INVALID, f"{place}: a data: URL has a comma, got {shown(source)}", place
+                FailureCode.BASE64_INVALID, f"{place}: a data: URL must contain a comma, got {shown(source)}", place
             )
         if not head.lower().rstrip().endswith(";base64"):
             return _within_limit(unquote_to_bytes(body), place)
@@ -61,34 +68,38 @@ def inline_bytes(source: str, place: str) -> bytes | None:
 
 
 def redacted(source: str) -> str:
-    """A path or URL as a message shows it, without secrets."""
+    """Return a path or URL as messages show it, without secrets.
+
+    >>> redacted("https://user:secret@host/a.pdf?token=secret")
+    "'https://host/a.pdf?…'"
+    """
     return shown(without_secrets(source), 200) if scheme_of(source) else shown(source)
 
 
 def without_secrets(source: str) -> str:
-    """A URL without user, password, query and fragment; a path as it is."""
+    """Return a URL without user, password, query and fragment; a path unchanged."""
     if not scheme_of(source):
         return source
     try:
         parts = urlsplit(source)
         host = parts.netloc.rpartition("@")[2]
-        cut = "?…" if parts.query or parts.fragment else ""
-        return urlunsplit((parts.scheme, host, parts.path, "", "")) + cut
+        omission = "?…" if parts.query or parts.fragment else ""
+        return urlunsplit((parts.scheme, host, parts.path, "", "")) + omission
     except ValueError:
         return source.partition("?")[0].rpartition("@")[2]
 
 
 def _claims_base64(source: str) -> bool:
-    """Whether a text that is not a URL is meant to be base64, broken or not, and not a path.
+    """Return whether a source that is not a URL is meant as base64, malformed or not, and not as a path.
 
-    It is, if it begins as the base64 of a known kind of file does; if it ends in padding; or if it is long and of
-    base64's letters. A slash at the start is a path, except in the base64 of a JPEG (`/9j/`).
+    It is base64 if it begins like the base64 of a known kind of file, ends with padding, or is long and contains only
+    base64 characters. A source that begins with a slash is a path, except the base64 of a JPEG (`/9j/`).
     """
     if source.startswith(BASE64_STARTS):
         return not _EXTENSION.search(source)
     if scheme_of(source) or source.startswith(("/", ".", "~")):
         return False
-    if len(source) > MAX_PATH_CHARS:  # whatever is in it
+    if len(source) > MAX_PATH_CHARS:  # too long for a path
         return True
     compact = "".join(source.split())
     if _PADDED.match(compact):
@@ -103,7 +114,7 @@ def _decoded(text: str, place: str) -> bytes:
     try:
         return _within_limit(base64.b64decode(compact + "=" * (-len(compact) % 4), validate=True), place)
     except (binascii.Error, ValueError) as error:
-        message = f"{place}: not base64: {error}; it begins with {shown(text[:24])}"
+        message = f"{place}: not valid base64: {error}; it begins with {shown(text[:24])}"
         raise RecordError(FailureCode.BASE64_INVALID, message, place) from error
 
 
@@ -114,7 +125,11 @@ def _within_limit(data: bytes, place: str) -> bytes:
 
 
 def too_large(place: str, size: int | None = None) -> RecordError:
-    """The failure of content above the limit."""
-    found = f"{size:,} bytes" if size is not None else "more"
-    message = f"{place}: {found}, where {MAX_BYTES:,} bytes are allowed"
+    """Return the error for content larger than `MAX_BYTES`; `size` is None if the size is unknown.
+
+    >>> too_large("file", 60_000_000).message
+    'file: has 60,000,000 bytes; at most 52,428,800 are allowed'
+    """
+    actual = f"{size:,}" if size is not None else "more"
+    message = f"{place}: has {actual} bytes; at most {MAX_BYTES:,} are allowed"
     return RecordError(FailureCode.CONTENT_TOO_LARGE, message, place)

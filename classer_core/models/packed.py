@@ -54,17 +54,17 @@ class EncoderConfig:
     def of(
         cls, config: Mapping[str, Any], pooling: Literal["mean", "cls"] = "mean", normalize: bool = True
     ) -> EncoderConfig:
-        """Return the shape that the content of a config.json describes.
+        """Return the shape that a model's config.json describes.
 
         Raises:
-            ValueError: this encoder can't compute such a model; the message names the setting.
+            ValueError: this encoder does not support the model; the message names the setting.
         """
-        wanted: dict[str, set[Any]] = {
+        supported: dict[str, set[Any]] = {
             "model_type": FAMILIES,
             "hidden_act": set(ACTIVATIONS),
             "position_embedding_type": {"absolute", None},
         }
-        for name, possible in wanted.items():
+        for name, possible in supported.items():
             if config.get(name) not in possible:
                 raise ValueError(f"{name} is {config.get(name)!r}")
         first = config.get("pad_token_id", 1) + 1 if config["model_type"] in ("xlm-roberta", "roberta") else 0
@@ -81,7 +81,7 @@ class EncoderConfig:
 
 
 class PackedEncoder:
-    """Computes the vectors of texts, given as token ids.
+    """Computes exact vectors of texts, given as token ids.
 
     Args:
         config: the shape.
@@ -172,11 +172,11 @@ class PackedEncoder:
         else:
             # One text at a time: a sum over several could add in another order.
             vectors = torch.stack([text.sum(dim=0) / len(text) for text in torch.split(hidden, list(lengths))])
-        found = vectors.numpy()
+        pooled = vectors.numpy()
         if self.config.normalize:
-            norms = np.array([np.sqrt(np.square(row, dtype=np.float64).sum()) for row in found], np.float32)
-            found = found / np.maximum(norms, np.float32(1e-12))[:, None]
-        return np.asarray(found, np.float32)
+            norms = np.array([np.sqrt(np.square(row, dtype=np.float64).sum()) for row in pooled], np.float32)
+            pooled = pooled / np.maximum(norms, np.float32(1e-12))[:, None]
+        return np.asarray(pooled, np.float32)
 
 
 class _Layer:
@@ -193,7 +193,7 @@ class _Layer:
         self._norms = [_norm(tensors, place, config.epsilon) for place in (f"{own}.output", f"{name}.output")]
 
     def forward(self, hidden: torch.Tensor, lengths: Sequence[int]) -> torch.Tensor:
-        """(n_tokens, dimensions) in and out."""
+        """Return the layer's output (n_tokens, dimensions) for its input (n_tokens, dimensions)."""
         seen = attention(self._asked(*quantise(hidden)), lengths, self._heads)
         hidden = layer_norm(self._mixed(*quantise(seen)).add_(hidden), *self._norms[0])
         wide = gelu(self._widened(*quantise(hidden)), self._approximate)
@@ -205,14 +205,14 @@ def _norm(tensors: Mapping[str, torch.Tensor], name: str, epsilon: float) -> tup
 
 
 def _without_prefix(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """A state dict whose names begin with "embeddings." and "encoder."."""
+    """Return a state dict without the prefix of its names, so that they begin with "embeddings." or "encoder."."""
     [prefix] = [name.removesuffix(WORDS) for name in tensors if name.endswith(WORDS)]
     return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
 
 
 @contextlib.contextmanager
 def _one_thread() -> Iterator[None]:
-    """One torch thread for small batches: more of them wait for each other longer than they gain."""
+    """Use one torch thread: on small batches, several threads take longer."""
     import torch
 
     before = torch.get_num_threads()

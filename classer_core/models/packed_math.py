@@ -21,7 +21,7 @@ SMALLEST_TOP = 1e-30
 
 
 def quantise(rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """(n, k) float32 in; int8 codes (n, k) and each row's scale (n, 1) out."""
+    """Return int8 codes (n, k) and a float32 scale per row (n, 1) of float32 rows (n, k)."""
     import torch
 
     top = torch.maximum(rows.amax(dim=-1, keepdim=True), rows.amin(dim=-1, keepdim=True).neg_())
@@ -31,7 +31,7 @@ def quantise(rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def quantised_weight(weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """A float weight (outputs, inputs) in; int8 codes and each output's float32 scale (outputs,) out."""
+    """Return int8 codes (outputs, inputs) and a float32 scale per output (outputs,) of a float weight."""
     codes, scales = quantise(weight.float())
     return codes, scales[:, 0]
 
@@ -53,7 +53,7 @@ class Linear:
 
     @classmethod
     def of(cls, tensors: Mapping[str, torch.Tensor], *names: str) -> Linear:
-        """The layers of these names, side by side as one; float weights are quantised, int8 ones taken as they are."""
+        """Return the layers of these names as one layer with all their outputs; float weights are quantised."""
         import torch
 
         parts = []
@@ -67,37 +67,37 @@ class Linear:
         return cls(torch.cat([codes for codes, _ in parts]), torch.cat([scales for _, scales in parts]), bias)
 
     def __call__(self, codes: torch.Tensor, scales: torch.Tensor) -> torch.Tensor:
-        """Return (n, outputs) float32 of quantised rows."""
-        found = self._product.multiply(codes, self._prepared)
-        return found.mul_(self._scales).mul_(scales).add_(self._bias)
+        """Return the layer's outputs (n, outputs) float32 for quantised rows: codes (n, inputs), scales (n, 1)."""
+        products = self._product.multiply(codes, self._prepared)
+        return products.mul_(self._scales).mul_(scales).add_(self._bias)
 
 
 class IntegerUnits:
-    """Products of int8 matrices by the processor's own instructions for them."""
+    """Products of int8 matrices by the processor's int8 instructions."""
 
     def prepare(self, codes: torch.Tensor) -> Any:
-        """Return (inputs, outputs) int8 weights in the form that `multiply` takes."""
+        """Return weights (inputs, outputs) int8 in the form that `multiply` takes."""
         return codes
 
     def multiply(self, rows: torch.Tensor, codes: Any) -> torch.Tensor:
-        """Return (n, outputs) float32, each an integer rounded once, of (n, inputs) int8 and prepared weights."""
+        """Return the product (n, outputs) of int8 rows (n, inputs) and prepared weights: exact integers as float32."""
         import torch
 
         return torch._int_mm(rows, codes).float()
 
 
 class FloatUnits:
-    """The same products in float32, for processors without such instructions: all sums stay below 2^24."""
+    """The same products in float32, for processors without int8 instructions; all partial sums stay below 2^24."""
 
     def prepare(self, codes: torch.Tensor) -> Any:
-        """See `IntegerUnits.prepare`; split so that no sum leaves the integers that float32 holds."""
+        """Return weights (inputs, outputs) as float32 parts, so small that float32 holds their sums exactly."""
         import torch
 
         size = EXACT_INTEGERS // int(STEPS * STEPS)
         return [part.float() for part in torch.split(codes, size)]
 
     def multiply(self, rows: torch.Tensor, codes: Any) -> torch.Tensor:
-        """See `IntegerUnits.multiply`."""
+        """Return the product (n, outputs) of int8 rows (n, inputs) and prepared weights: exact integers as float32."""
         import torch
 
         parts = torch.split(rows.float(), [len(part) for part in codes], dim=1)
@@ -109,7 +109,7 @@ class FloatUnits:
 
 @lru_cache(maxsize=1)
 def integer_product() -> IntegerUnits | FloatUnits:
-    """The fastest product that is exact on this processor: tried on the largest codes there are."""
+    """Return the fastest product that is exact on this processor, tested with the largest codes."""
     import torch
 
     from classer_core.hardware import has_integer_units
@@ -184,7 +184,7 @@ def gelu(rows: torch.Tensor, approximate: str) -> torch.Tensor:
 
 
 def _levels(values: torch.Tensor, dim: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Float32 values in; integers of at most 127 in float32, and the scale along `dim`, out."""
+    """Return float32 values as integers of at most 127, stored as float32, and their scales along `dim`."""
     import torch
 
     top = torch.maximum(values.amax(dim=dim, keepdim=True), values.amin(dim=dim, keepdim=True).neg_())
@@ -193,7 +193,7 @@ def _levels(values: torch.Tensor, dim: int) -> tuple[torch.Tensor, torch.Tensor]
 
 
 def layer_norm(rows: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, epsilon: float) -> torch.Tensor:
-    """Each row normalised by itself."""
+    """Return rows (n, dimensions), each normalised to mean 0 and variance 1, then scaled and shifted."""
     import torch
 
     return torch.nn.functional.layer_norm(rows, (rows.shape[-1],), weight, bias, epsilon)

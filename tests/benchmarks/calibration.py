@@ -22,7 +22,7 @@ from rich.console import Console
 from rich.table import Table
 
 from classer_core.calibration import FITTED, Calibration, corpus_evidence, examples_evidence, factor_for_mean
-from classer_core.evaluation.metrics import calibrate
+from classer_core.evaluation.metrics import reliability
 from classer_core.examples_head import fit_examples
 from classer_core.heads import CORPUS_PRIOR_SHARPNESS, Floats, Head, Labelled, Vectors, fit_corpus, softmax
 from classer_core.models import EMBEDDED
@@ -206,7 +206,7 @@ def crossfitted(tasks: Sequence[Observed], same: Callable[[str], str]) -> dict[s
 
 def error(logits: Floats, gold: Positions) -> float:
     """Return the expected calibration error of the best labels."""
-    return calibrate(softmax(logits).max(axis=1), logits.argmax(axis=1) == gold).expected_error
+    return reliability(softmax(logits).max(axis=1), logits.argmax(axis=1) == gold).expected_error
 
 
 def auroc(logits: Floats, gold: Positions) -> float:

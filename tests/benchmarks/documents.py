@@ -28,7 +28,7 @@ from rich.table import Table
 from classer_core import Engine, Failure, Record, Result
 from classer_core.classifiers import Classifier
 from classer_core.contents import Attachment
-from classer_core.documents.expanded import Wanted
+from classer_core.documents.expanded import ExpandRequest
 from classer_core.documents.sandbox import Sandbox
 from classer_core.engine import load_engine
 from classer_core.hardware import available_cores
@@ -139,7 +139,7 @@ def speed() -> None:
     paths = paths[:400]
     cores = available_cores()
     sandbox = Sandbox(cores)
-    wanted = Wanted("file", "all", SIDE_PX, True, 0)
+    wanted = ExpandRequest("file", "all", SIDE_PX, True, 0)
     sandbox.expand([(Path(path).read_bytes(), wanted) for path in paths[:8]])
     ours, plain = [], []
     with multiprocessing.get_context("spawn").Pool(cores) as pool:

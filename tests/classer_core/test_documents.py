@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from classer_core import FailureCode, RecordError
-from classer_core.documents.expanded import LENGTH_BYTES, Expanded, Wanted, receive
+from classer_core.documents.expanded import LENGTH_BYTES, Expanded, ExpandRequest, receive
 from classer_core.documents.sandbox import Sandbox
 from tests import documents as make
 
@@ -27,7 +27,7 @@ def sandbox() -> Iterator[Sandbox]:
 
 
 def expand(sandbox: Sandbox, data: bytes, looks: str = "thin", truncate: bool = False) -> Expanded | RecordError:
-    return sandbox.expand([(data, Wanted("file", looks, 400, truncate, 0))])[0]
+    return sandbox.expand([(data, ExpandRequest("file", looks, 400, truncate, 0))])[0]
 
 
 def texts(answer: Expanded | RecordError) -> list[str]:
@@ -147,7 +147,7 @@ def test_a_hanging_document_fails_alone() -> None:
     sandbox = Sandbox(2, timeout_s=1)
     start = time.monotonic()
     endless, *well = sandbox.expand(
-        [(data, Wanted("file", "all", 400, False, 0)) for data in [make.endless_pdf(), *[make.pdf("well")] * 20]]
+        [(data, ExpandRequest("file", "all", 400, False, 0)) for data in [make.endless_pdf(), *[make.pdf("well")] * 20]]
     )
     assert code(endless) == FailureCode.DOCUMENT_TIMEOUT
     assert all(texts(answer) == ["well"] for answer in well)
@@ -159,7 +159,7 @@ def test_a_document_that_eats_memory_fails_alone() -> None:
     sandbox = Sandbox(1, memory_bytes=500 << 20)
     huge = make.png(Image.new("RGB", (11_000, 11_000)))
     hungry, well = sandbox.expand(
-        [(data, Wanted("file", "all", 10_000, False, 0)) for data in (huge, make.pdf("well"))]
+        [(data, ExpandRequest("file", "all", 10_000, False, 0)) for data in (huge, make.pdf("well"))]
     )
     assert code(hungry) == FailureCode.DOCUMENT_MEMORY
     assert texts(well) == ["well"]
@@ -168,7 +168,7 @@ def test_a_document_that_eats_memory_fails_alone() -> None:
 
 def test_a_crashing_parser_fails_its_document_alone() -> None:
     sandbox = Sandbox(1)
-    task = (make.endless_pdf(), Wanted("file", "all", 400, False, 0))
+    task = (make.endless_pdf(), ExpandRequest("file", "all", 400, False, 0))
     answers: list[Expanded | RecordError] = []
     thread = threading.Thread(target=lambda: answers.extend(sandbox.expand([task])))
     thread.start()

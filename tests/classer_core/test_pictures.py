@@ -8,12 +8,12 @@ import pytest
 from PIL import Image
 
 from classer_core import FailureCode
-from classer_core.documents.expanded import ExpandError, Wanted
+from classer_core.documents.expanded import ExpandError, ExpandRequest
 from classer_core.documents.pictures import read_picture
 
 
 def look(data: bytes, side_px: int = 64) -> npt.NDArray[np.uint8]:
-    [page] = read_picture(data, Wanted("image", "all", side_px, False, 0)).pages
+    [page] = read_picture(data, ExpandRequest("image", "all", side_px, False, 0)).pages
     assert page.image is not None
     return np.frombuffer(page.image.rgb, np.uint8).reshape(page.image.height, page.image.width, 3)
 
@@ -105,6 +105,6 @@ def test_cut_pictures_are_damaged() -> None:
 
 
 def test_what_is_no_picture() -> None:
-    with pytest.raises(ExpandError, match="neither PDF, DOCX nor a picture") as caught:
+    with pytest.raises(ExpandError, match="neither PDF, DOCX nor a supported picture") as caught:
         look(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n")  # Pillow would call Ghostscript
     assert caught.value.code == FailureCode.IMAGE_UNSUPPORTED

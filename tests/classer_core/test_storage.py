@@ -101,7 +101,7 @@ def test_where_there_are_no_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     def link(*_: object) -> None:
         raise PermissionError(errno.EPERM, "no links here")
 
-    monkeypatch.setattr(storage.os, "link", link)
+    monkeypatch.setattr("os.link", link)
     storage.write_new(join(str(tmp_path), "a"), b"first")
     with pytest.raises(FileExistsError):
         storage.write_new(join(str(tmp_path), "a"), b"second")

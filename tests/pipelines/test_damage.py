@@ -164,7 +164,7 @@ def test_documents_of_a_storage_in_trouble_are_no_failed_records(
         raise trouble()
 
     items = [Attachment("file", None, "memory://docs/a.pdf")]
-    monkeypatch.setattr("classer_core.storage._read_start", broken)
+    monkeypatch.setattr("classer_core.storage.reading._read_start", broken)
     with pytest.raises(StorageError, match=r"memory://docs/a\.pdf.* can't be read"):
         if from_source:
             fetch.read_files(items, ["memory://docs/*"], FetchRules())

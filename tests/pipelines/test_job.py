@@ -72,7 +72,7 @@ def test_overrides_set_dotted_keys(tmp_path: Path) -> None:
         ({"max_failure_ratio": -1}, ["max_failure_ratio = -1"]),
         ({"failures": "out/tickets"}, ["failures", "same place as the output"]),
         ({"failures": {"path": "out/tickets/", "format": "ndjson"}}, ["failures", "same place as the output"]),
-        ({"cache": "postgres://me:hunter2@host/x"}, ["cache = 'postgres://host/x'", "a cache is sqlite:///path"]),
+        ({"cache": "postgres://me:hunter2@host/x"}, ["cache = 'postgres://host/x'", "a cache must be sqlite:///path"]),
         ({"cache": 7}, ["job.yaml: cache", "= 7"]),
         ({"dedup": "all"}, ["dedup = 'all'", "'worker' or 'global'"]),
         ({"only": "new"}, ["only = 'new'", "'all' or 'stale'"]),

@@ -137,7 +137,7 @@ IN_PLAIN: list[tuple[dict[str, Any], str]] = [
     ({"allow_paths": [f"s3://me:{PASSWORD}@bucket/out"]}, "allow_paths = 's3://bucket/out': holds a password"),
     ({"cach": f"redis://:{PASSWORD}@host/0"}, "cach = 'redis://host/0': is an unknown key"),
     ({"cache": [f"redis://:{PASSWORD}@host/0"]}, "cache"),
-    ({"cache": f"postgres://:{PASSWORD}@host/0"}, "cache = 'postgres://host/0': a cache is"),
+    ({"cache": f"postgres://:{PASSWORD}@host/0"}, "cache = 'postgres://host/0': a cache must be"),
     ({"output": {"path": "env:PLANTED_SERVERS"}}, "output.path = env:PLANTED_SERVERS: is not one of the keys"),
 ]
 
@@ -227,7 +227,7 @@ def test_a_wrong_url_in_a_variable_is_a_wrong_job(tmp_path: Path, monkeypatch: p
     file = tmp_path / "job.yaml"
     file.write_text(yaml.safe_dump(document(tmp_path)))
     done = CliRunner().invoke(app, ["run", str(file)])
-    assert done.exit_code == 2 and "cache = 'env:PLANTED_CACHE': a cache is" in " ".join(done.output.split())
+    assert done.exit_code == 2 and "cache = 'env:PLANTED_CACHE': a cache must be" in " ".join(done.output.split())
     assert PASSWORD not in done.output
 
 

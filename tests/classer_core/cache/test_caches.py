@@ -103,7 +103,7 @@ def test_a_damaged_file_is_reported_counted_and_left_alone(
     assert cache.take_errors() == 1
     assert cache.take_errors() == 0
     [message] = [record.getMessage() for record in caplog.records]
-    assert str(path) in message and "Records are classified without it" in message
+    assert str(path) in message and "Records are classified without the cache" in message
     assert path.read_bytes() == content
 
 
@@ -113,7 +113,7 @@ def test_other_peoples_databases_are_not_written_to(tmp_path: Path) -> None:
         connection.execute("CREATE TABLE mine (x)")
     connection.close()
     before = path.read_bytes()
-    with pytest.raises(sqlite3.DatabaseError, match="it holds something else"):
+    with pytest.raises(sqlite3.DatabaseError, match="the file is not a cache of answers"):
         SqliteCache(path, DAY_S, 1 << 20).put({key(1): b"x"})
     assert path.read_bytes() == before
 
@@ -213,14 +213,14 @@ def test_urls() -> None:
 @pytest.mark.parametrize(
     ("url", "message"),
     [
-        ("postgres://u:hunter2@h/x", "a cache is sqlite:///path, redis://host:port/db, or none"),
+        ("postgres://u:hunter2@h/x", "a cache must be sqlite:///path, redis://host:port/db, or none"),
         ("sqlite://hunter2/x", "sqlite: needs a path"),
         ("sqlite:///", "sqlite: needs a path"),
         ("redis://:hunter2@/0", "redis: needs a host"),
         ("redis://:hunter2@h?ttl=3", "ttl: unknown setting of a cache"),
-        ("sqlite:///a?ttl_days=hunter2", "ttl_days is a number above 0"),
-        ("sqlite:///a?max_mb=0", "max_mb is a number above 0"),
-        ("/a/b.sqlite", "a cache is"),
+        ("sqlite:///a?ttl_days=hunter2", "ttl_days must be a number above 0"),
+        ("sqlite:///a?max_mb=0", "max_mb must be a number above 0"),
+        ("/a/b.sqlite", "a cache must be"),
     ],
 )
 def test_wrong_urls_are_named_without_what_they_hold(url: str, message: str) -> None:

@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 from sklearn import metrics as reference
 
-from classer_core.evaluation import Answers
+from classer_core.evaluation import Predictions
 from classer_core.evaluation.metrics import (
     LabelScores,
-    calibrate,
     confusion,
     coverage_curve,
     label_scores,
+    reliability,
     resampled_sums,
     row_sums,
 )
@@ -18,22 +18,22 @@ from classer_core.evaluation.metrics import (
 LABELS = ["a", "b", "c", "d"]  # "d" is never right and never given
 
 
-def some_single(rows: int = 500) -> tuple[Answers, list[str], list[str]]:
+def some_single(rows: int = 500) -> tuple[Predictions, list[str], list[str]]:
     draw = np.random.default_rng(3)
     gold = draw.choice(LABELS[:3], rows).tolist()
     said = [label if draw.random() < 0.7 else str(draw.choice(LABELS[:3])) for label in gold]
-    return Answers.single(LABELS, gold, said, np.round(draw.random(rows), 2)), gold, said
+    return Predictions.single(LABELS, gold, said, np.round(draw.random(rows), 2)), gold, said
 
 
-def some_multi(rows: int = 300) -> tuple[Answers, np.ndarray, np.ndarray]:
+def some_multi(rows: int = 300) -> tuple[Predictions, np.ndarray, np.ndarray]:
     draw = np.random.default_rng(4)
     right, sure = draw.random((rows, 4)) < 0.3, np.round(draw.random((rows, 4)), 3)
     gold = [[LABELS[place] for place in np.flatnonzero(row)] for row in right]
     row, label = np.divmod(np.arange(rows * 4), 4)
-    return Answers.multi(LABELS, gold, row, label, sure.ravel(), 0.6), right, sure >= 0.6
+    return Predictions.multi(LABELS, gold, row, label, sure.ravel(), 0.6), right, sure >= 0.6
 
 
-def scores(answers: Answers, present: list[bool]) -> LabelScores:
+def scores(answers: Predictions, present: list[bool]) -> LabelScores:
     totals = np.asarray(row_sums(answers).sum(axis=0)).ravel()
     return label_scores(totals, np.array(present), answers.n_rows)
 
@@ -60,26 +60,26 @@ def test_several_labels_a_row_as_scikit_learn_has_it() -> None:
 def test_confusions_of_several_labels() -> None:
     gold = [["a"], ["a", "b"], [], ["b"], []]
     row, label = np.array([0, 1, 1, 2]), np.array([0, 0, 2, 2])
-    matrix = confusion(Answers.multi(["a", "b", "c"], gold, row, label, np.full(4, 0.9), 0.5))
+    matrix = confusion(Predictions.multi(["a", "b", "c"], gold, row, label, np.full(4, 0.9), 0.5))
     assert matrix.tolist() == [[2, 0, 0, 0], [0, 0, 1, 1], [0, 0, 0, 0], [0, 0, 1, 1]]
 
 
 def test_calibration_error_by_hand() -> None:
-    answers = Answers.single(["a", "b"], ["a", "a", "a", "b"], ["a", "b", "a", "b"], np.array([0.9, 0.9, 0.6, 1.0]))
-    found = calibrate(answers.confidence, answers.correct)
+    answers = Predictions.single(["a", "b"], ["a", "a", "a", "b"], ["a", "b", "a", "b"], np.array([0.9, 0.9, 0.6, 1.0]))
+    found = reliability(answers.confidence, answers.correct)
     assert found.count.tolist() == [0] * 8 + [1, 0, 0, 0, 0, 2, 1]
     assert found.expected_error == pytest.approx((0.4 + 2 * 0.4 + 0) / 4)
 
 
 def test_the_threshold_of_a_wanted_precision() -> None:
     said = ["a", "a", "b", "a", "b"]
-    answers = Answers.single(["a", "b"], ["a", "a", "a", "a", "a"], said, np.array([0.9, 0.8, 0.7, 0.7, 0.2]))
+    answers = Predictions.single(["a", "b"], ["a", "a", "a", "a", "a"], said, np.array([0.9, 0.8, 0.7, 0.7, 0.2]))
     curve = coverage_curve(answers)
     assert curve.threshold.tolist() == [0.9, 0.8, 0.7, 0.2]  # equal confidences are answered together, or not at all
     assert curve.precision.tolist() == [1.0, 1.0, 0.75, 0.6]
     assert curve.coverage.tolist() == [0.4 / 2, 0.4, 0.8, 1.0]
     assert [curve.reach(wanted) for wanted in (0.95, 0.75, 0.1)] == [1, 2, 3]
-    never = coverage_curve(Answers.single(["a", "b"], ["a"], ["b"], np.array([0.9])))
+    never = coverage_curve(Predictions.single(["a", "b"], ["a"], ["b"], np.array([0.9])))
     assert never.reach(0.5) is None
 
 

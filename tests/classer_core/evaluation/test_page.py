@@ -6,7 +6,7 @@ import re
 import numpy as np
 import pytest
 
-from classer_core.evaluation import Answers, Report, Rows, evaluate, render_page
+from classer_core.evaluation import Predictions, Report, Rows, evaluate, render_page
 
 ATTACK = "</title></svg></style><script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\">"
 
@@ -22,7 +22,9 @@ def report(labels: int = 3, rows: int = 400, hostile: bool = False) -> Report:
     ]
     text = ATTACK if hostile else "a text"
     about = Rows(job=text, gold=text, gold_rows=rows, without_gold=3, failed={"text_empty": 2}, models=[text])
-    return evaluate(Answers.single(names, gold, said, sure), about, [f"{text} {n}" for n in range(rows)], [text] * rows)
+    return evaluate(
+        Predictions.single(names, gold, said, sure), about, [f"{text} {n}" for n in range(rows)], [text] * rows
+    )
 
 
 @pytest.mark.parametrize("labels", [2, 15, 200])
