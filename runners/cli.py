@@ -14,9 +14,10 @@ import yaml
 from rich.table import Column, Table
 
 from classer_core import __version__
-from classer_core.errors import JobError, ModelLoadError, Problem, RecordError
-from runners import cache, classifiers, compare, evaluate, tune
-from runners.console import EXIT_WRONG_JOB, JobFile, Overrides, drop_noise, err, out, plain, stop_wrong_job
+from classer_core.errors import JobError, Problem
+from runners.commands import cache, classifiers, compare, evaluate, tune
+from runners.console import JobFile, Overrides, drop_noise, out, plain
+from runners.exits import exit_codes
 from runners.serve.command import serve
 
 if TYPE_CHECKING:
@@ -89,10 +90,8 @@ def run(
 def _show_graph(load: Callable[[], Job], folder: Path, runner: str, beam_args: list[str]) -> None:
     from runners.dry_run import dry_run
 
-    try:
+    with exit_codes():
         graph = dry_run(load(), folder, runner, beam_args)
-    except JobError as error:
-        stop_wrong_job(error)
     print(*graph.steps, *(f"worker image: {image}" for image in graph.images), sep="\n")
 
 
@@ -105,11 +104,9 @@ def check(job_file: JobFile, overrides: Overrides = None) -> None:
     """
     from pipelines.job import load_job
 
-    try:
+    with exit_codes():
         job = load_job(job_file, overrides or [])
         look = _first_look(job, job_file.resolve().parent)
-    except JobError as error:
-        stop_wrong_job(error)
     if look:
         out.print(look, style="yellow", markup=False, highlight=False, soft_wrap=True)
     else:
@@ -133,7 +130,7 @@ def classify(
     from classer_core import Result, classify_batch
 
     given = texts or [line.rstrip("\n") for line in sys.stdin if line.strip()]
-    try:
+    with exit_codes():
         response = classify_batch(
             given,
             [label.strip() for label in labels.split(",")],
@@ -145,9 +142,6 @@ def classify(
             fallback_label=fallback_label,
             model=model,
         )
-    except (RecordError, ModelLoadError) as error:
-        err.print(str(error), style="red", markup=False)
-        raise typer.Exit(EXIT_WRONG_JOB) from error
     if as_json:
         for result in response.results:
             print(json.dumps(asdict(result), default=str, ensure_ascii=False))

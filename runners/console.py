@@ -1,18 +1,14 @@
-"""The common part of all commands: where they print, how a wrong job ends them, and their common arguments."""
+"""The common part of all commands: where they print, and their common arguments."""
 
 from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.text import Text
-
-from classer_core.errors import JobError
-
-EXIT_WRONG_JOB = 2
 
 out = Console()
 err = Console(stderr=True)
@@ -24,13 +20,6 @@ Overrides = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE
 def plain(value: str, style: str = "") -> Text:
     """Return a record's text for printing, so that neither markup nor control codes of the terminal act."""
     return Text("".join(letter if letter.isprintable() else "·" for letter in value), style)
-
-
-def stop_wrong_job(error: JobError) -> NoReturn:
-    """Lists every problem of a job and ends with exit code 2."""
-    for problem in error.problems:
-        err.print(str(problem), style="red", markup=False, soft_wrap=True)
-    raise typer.Exit(EXIT_WRONG_JOB) from error
 
 
 def drop_noise() -> None:

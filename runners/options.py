@@ -13,7 +13,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from classer_core.errors import JobError, Problem
 from classer_core.hardware import available_cores
 from runners.beam_options import given_options
-from runners.dataflow.options import dataflow
+from runners.dataflow_options import dataflow
 from runners.flink.options import flink
 from runners.given import Completed, Given, missing
 from runners.job_server import WORKER_POOL, job_server_jar

@@ -6,27 +6,15 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import typer
 from rich.table import Table
 
-from classer_core.errors import (
-    AnotherRunError,
-    JobError,
-    ModelLoadError,
-    StorageError,
-    TooManyFailuresError,
-    UnreadableFilesError,
-)
-from pipelines.job import Job
-from runners.console import EXIT_WRONG_JOB, err, out, stop_wrong_job
+from classer_core.errors import StorageError, TooManyFailuresError, UnreadableFilesError
+from pipelines.job.model import Job
+from runners.console import err, out
+from runners.exits import exit_codes
 
 if TYPE_CHECKING:
     from runners.summary import RunSummary
-
-EXIT_STORAGE = 1
-EXIT_TOO_MANY_FAILURES = 3
-EXIT_ANOTHER_RUN = 5
-EXIT_UNREADABLE_FILES = 6
 
 
 def finish(
@@ -37,31 +25,21 @@ def finish(
     Raises:
         typer.Exit: with the exit code of what went wrong, which is its cause.
     """
-    try:
+    with exit_codes():
         job = load()
         # Beam is imported for a job that is right: what is wrong with another one is said at once.
         from pipelines import shown
         from runners.local import run_job
 
         shown.begin(preview)
-        summary = run_job(job, folder, runner, beam_args, err)
-    except JobError as error:
-        stop_wrong_job(error)
-    except AnotherRunError as error:
-        err.print(str(error), style="red", markup=False, soft_wrap=True)
-        raise typer.Exit(EXIT_ANOTHER_RUN) from error
-    except ModelLoadError as error:
-        err.print(str(error), style="red", markup=False)
-        raise typer.Exit(EXIT_WRONG_JOB) from error
-    except StorageError as error:
-        message = f"{error}. The last output stays as it was. Run the job again when the storage is well."
-        err.print(message, style="red", markup=False, soft_wrap=True)
-        raise typer.Exit(EXIT_STORAGE) from error
-    except (TooManyFailuresError, UnreadableFilesError) as error:
-        _show(job, error.summary, preview if error.summary.is_published else 0)
-        err.print(str(error), style="red", markup=False, soft_wrap=True)
-        is_ratio = isinstance(error, TooManyFailuresError)
-        raise typer.Exit(EXIT_TOO_MANY_FAILURES if is_ratio else EXIT_UNREADABLE_FILES) from error
+        try:
+            summary = run_job(job, folder, runner, beam_args, err)
+        except StorageError as error:
+            message = f"{error}. The last output stays as it was. Run the job again when the storage is well."
+            raise StorageError(message) from error
+        except (TooManyFailuresError, UnreadableFilesError) as error:
+            _show(job, error.summary, preview if error.summary.is_published else 0)
+            raise
     if summary is not None:
         _show(job, summary, preview)
     return summary

@@ -17,7 +17,7 @@ from classer_core.fetching.rules import without_secrets
 from classer_core.storage import write_whole
 from classer_core.storage_errors import as_problem
 from pipelines.job import Job
-from runners.console import stop_wrong_job
+from runners.exits import exit_codes
 
 COUNTS = (
     *("records", "results", "abstained", "cached", "duplicates", "current", "postponed"),
@@ -144,11 +144,8 @@ def reported(path: str | None, job: str) -> Iterator[Report]:
     """
     report = Report(job)
     if path is not None:
-        try:
-            with as_problem("--summary", path):
-                write_whole(path, report.to_json())
-        except JobError as error:
-            stop_wrong_job(error)
+        with exit_codes(), as_problem("--summary", path):
+            write_whole(path, report.to_json())
     try:
         yield report
         report.exit_code = 0

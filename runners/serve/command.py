@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from classer_core.errors import JobError, Problem
-from runners.console import EXIT_WRONG_JOB, drop_noise, err, stop_wrong_job
+from runners.console import drop_noise, err
+from runners.exits import exit_codes
+
+if TYPE_CHECKING:
+    from runners.serve.settings import Settings
 
 EXIT_CANT_LISTEN = 1
 
@@ -41,7 +45,7 @@ def serve(
     SIGTERM answers what was accepted and ends with exit code 0. Exit codes: 2 wrong options, 1 it can't listen.
     """
     drop_noise()
-    try:
+    with exit_codes():
         from runners.serve.settings import Settings
 
         _need_extra()
@@ -64,10 +68,7 @@ def serve(
         given = {"model": model, "visual_model": visual_model, "classifiers": classifiers, "cache": cache}
         settings = replace(settings, **_given(given)).completed()
         _check(settings)
-        code = _run(settings)
-    except JobError as error:
-        stop_wrong_job(error)
-    raise typer.Exit(code)
+        _run(settings)
 
 
 def _given(options: dict[str, str | None]) -> dict[str, Any]:
@@ -85,7 +86,7 @@ def _need_extra() -> None:
         raise JobError([Problem("classer serve", str(error.name), "is not installed", remedy)]) from error
 
 
-def _check(settings: Any) -> None:
+def _check(settings: Settings) -> None:
     """Look at options that are only understood by others, before anything starts.
 
     Raises:
@@ -107,7 +108,13 @@ def _check(settings: Any) -> None:
         raise JobError([Problem("--root-path", settings.root_path, "does not begin with /", "Example: /classer")])
 
 
-def _run(settings: Any) -> int:
+def _run(settings: Settings) -> None:
+    """Serve until a signal ends the server.
+
+    Raises:
+        ClasserError: the engine can't be loaded.
+        typer.Exit: it can't listen.
+    """
     from runners.serve.logs import log_as_json
     from runners.serve.server import Server
 
@@ -119,8 +126,6 @@ def _run(settings: Any) -> int:
     try:
         server.run()
     except SystemExit:  # uvicorn has logged why
-        return EXIT_CANT_LISTEN
+        raise typer.Exit(EXIT_CANT_LISTEN) from None
     if server.error is not None:
-        err.print(str(server.error), style="red", markup=False)
-        return EXIT_WRONG_JOB
-    return 0
+        raise server.error

@@ -143,3 +143,28 @@ def test_a_cache_is_a_switch_or_a_place(tmp_path: Path, given: str | bool, meant
     job = load(tmp_path, cache=given)
     assert job.cache == (meant.format(folder=tmp_path) if isinstance(meant, str) else meant)
     assert job.request_defaults["cache"] is (given is not False)
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"source": {"path": "tickets.ndjson"}}, ["source.format", "is missing"]),
+        ({"source": {**GOOD["source"], "watch": "1s"}}, ["source", "watch is for format: documents"]),
+        ({"output": {"path": "out", "topic": "t"}}, ["output.topic", "unknown key"]),
+        ({"output": {"format": "pubsub", "topic": "projects/p/topics/t"}}, ["failures", "is missing"]),
+        (
+            {"output": {"format": "pubsub", "topic": "projects/p/topics/t"}, "failures": "bad", "only": "stale"},
+            ["only = 'stale'", "needs an output whose rows can be read back"],
+        ),
+    ],
+)
+def test_sections_are_told_apart_by_their_format(tmp_path: Path, changes: dict[str, Any], expected: list[str]) -> None:
+    message = problems(tmp_path, **changes)
+    for part in expected:
+        assert part in message
+
+
+def test_a_topic_is_not_read_and_written(tmp_path: Path) -> None:
+    kafka = {"format": "kafka", "bootstrap_servers": "localhost:9092", "topic": "tickets"}
+    message = problems(tmp_path, source={**kafka, "group": "g"}, output=kafka, failures="bad")
+    assert "output.topic = 'localhost:9092/tickets'" in message and "is the job's own source" in message

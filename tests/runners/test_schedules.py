@@ -13,9 +13,8 @@ from typing import Any
 
 import pytest
 
-from runners.console import EXIT_WRONG_JOB
 from runners.dataflow.template import parameters
-from runners.running import EXIT_ANOTHER_RUN, EXIT_TOO_MANY_FAILURES
+from runners.exits import EXIT_ANOTHER_RUN, EXIT_TOO_MANY_FAILURES, EXIT_WRONG_JOB
 from runners.summary import Report
 
 SCHEDULES = Path(__file__).parents[2] / "configs" / "schedules"

@@ -56,7 +56,7 @@ def document(folder: Path, **more: Any) -> dict[str, Any]:
 
 def jobs(folder: Path) -> dict[str, dict[str, Any]]:
     """Each kind of source and output that can hold a secret."""
-    stream = {"source": {**KAFKA, "group": "g"}}
+    stream = {"source": {**KAFKA, "topic": "marked-source", "group": "g"}}
     return {
         "files": document(folder),
         "global": document(folder, dedup="global"),

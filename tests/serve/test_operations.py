@@ -128,7 +128,7 @@ def test_logs_are_json_and_hold_neither_keys_nor_texts(server: RunningServer, mo
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (["--cache", "nonsense"], "a cache is"),
+        (["--cache", "nonsense"], "a cache must be"),
         (["--tls-key", "x"], "needs --tls-key"),
         (["--root-path", "x"], "does not begin with /"),
         (["--keys", "nowhere.yaml"], "can't be read"),

@@ -13,11 +13,11 @@ import yaml
 from rich.table import Table
 
 from classer_core.classifiers import Classifier, shown
-from classer_core.errors import JobError, RecordError
 from classer_core.requests import CLASSIFIER_FIELDS
 from classer_core.saved import ClassifierStore
 from classer_core.storage_errors import as_problem
-from runners.console import EXIT_WRONG_JOB, err, out, stop_wrong_job
+from runners.console import out
+from runners.exits import exit_codes
 
 app = typer.Typer(help="Saved classifiers: name@vN, which a job or a record names instead of labels.")
 
@@ -84,12 +84,6 @@ def _classifier_in(file: Path) -> Classifier:
 
 @contextmanager
 def _stopping(folder: str) -> Iterator[None]:
-    """Ends the command where there is no such classifier, or no way to its folder."""
-    try:
-        with as_problem("--in", folder):
-            yield
-    except JobError as error:
-        stop_wrong_job(error)
-    except RecordError as error:
-        err.print(error.message, style="red", markup=False, soft_wrap=True)
-        raise typer.Exit(EXIT_WRONG_JOB) from error
+    """End the command where there is no such classifier, or no way to its folder."""
+    with exit_codes(), as_problem("--in", folder):
+        yield

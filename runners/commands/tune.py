@@ -8,16 +8,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from classer_core.errors import ClasserError, JobError
 from classer_core.saved import ClassifierStore, Reference
 from classer_core.storage_errors import as_problem
-from runners.console import EXIT_WRONG_JOB, JobFile, Overrides, drop_noise, err, out, stop_wrong_job
+from runners.console import JobFile, Overrides, drop_noise, err, out
+from runners.exits import EXIT_NOT_BETTER, exit_codes
 
 if TYPE_CHECKING:
     from classer_core.learning import Lesson
     from pipelines.job import Job
-
-EXIT_NOT_BETTER = 4
 
 
 def tune(
@@ -38,7 +36,7 @@ def tune(
     from pipelines.job import load_job
 
     drop_noise()
-    try:
+    with exit_codes():
         job = load_job(job_file, overrides or [])
         Reference.parse(save)
         with err.status("learning"):
@@ -49,11 +47,6 @@ def tune(
             raise typer.Exit(EXIT_NOT_BETTER)
         with as_problem("classifiers", job.classifiers):
             saved = ClassifierStore(job.classifiers).save(save, lesson.classifier)
-    except JobError as error:
-        stop_wrong_job(error)
-    except ClasserError as error:
-        err.print(str(error), style="red", markup=False, soft_wrap=True)
-        raise typer.Exit(EXIT_WRONG_JOB) from error
     out.print(f"saved {saved.name}: a job uses it with `classifier: {saved.name}` instead of `labels:`", markup=False)
 
 

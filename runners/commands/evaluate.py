@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from classer_core.errors import JobError, ModelLoadError
-from runners.console import EXIT_WRONG_JOB, JobFile, Overrides, drop_noise, err, out, stop_wrong_job
+from runners.console import JobFile, Overrides, drop_noise, err, out
+from runners.exits import exit_codes
 
 GoldFile = Annotated[
     str, typer.Option(metavar="FILE", help="CSV, NDJSON or Parquet: records with labels, or ids with labels.")
@@ -34,7 +34,7 @@ def evaluate(
     from pipelines.job import load_job
 
     drop_noise()
-    try:
+    with exit_codes():
         job = load_job(job_file, overrides or [])
         from classer_core.evaluation import render_page
         from runners.evaluation import evaluate_job
@@ -43,11 +43,6 @@ def evaluate(
         for file in filter(None, (json_file, html_file)):
             file.parent.mkdir(parents=True, exist_ok=True)
         report = evaluate_job(job, job_file, gold, gold_column, precision, err)
-    except JobError as error:
-        stop_wrong_job(error)
-    except ModelLoadError as error:
-        err.print(str(error), style="red", markup=False)
-        raise typer.Exit(EXIT_WRONG_JOB) from error
     show_report(report, out)
     if json_file:
         json_file.write_bytes(report.to_json())

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Column, Table
 
-from classer_core.errors import JobError, ModelLoadError, RecordError
-from runners.console import EXIT_WRONG_JOB, JobFile, Overrides, drop_noise, err, out, plain, stop_wrong_job
+from runners.console import JobFile, Overrides, drop_noise, err, out, plain
+from runners.exits import EXIT_WRONG_JOB, exit_codes
 
 if TYPE_CHECKING:
     from classer_core.comparison import Comparison
@@ -26,7 +26,7 @@ def compare(
     from pipelines.job import load_job
 
     drop_noise()
-    try:
+    with exit_codes():
         job = load_job(job_file, overrides or [])
         second = job.saved_classifier(other)
         first = job.saved_classifier(classifier) if classifier else job.request_parser().classifier
@@ -40,11 +40,6 @@ def compare(
 
         engine = load_cached_engine(cache_url(job), job.model, job.visual_model, job.page_overflow)
         records = sample_records(job, str(job_file.resolve().parent), sample)
-    except JobError as error:
-        stop_wrong_job(error)
-    except (ModelLoadError, RecordError) as error:
-        err.print(str(error), style="red", markup=False, soft_wrap=True)
-        raise typer.Exit(EXIT_WRONG_JOB) from error
     _show(comparison.compare(engine, records, first, second), (first.name, second.name), rows)
 
 
