@@ -26,7 +26,7 @@ from classer_core.records import Record
 # Increase this with every change after which the same model may give another answer to the same record (scoring.py,
 # windows.py, the wording of labels, how documents and pictures are read), and when `Answer` gets another field. Answers
 # cached before are then not found any more.
-SCORING_VERSION = 3
+SCORING_VERSION = 4
 
 # As long as Git's: collisions are out of reach, and rows and cache entries stay small.
 FINGERPRINT_BYTES = 20

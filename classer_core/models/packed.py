@@ -21,7 +21,18 @@ import numpy as np
 import numpy.typing as npt
 
 from classer_core.batching import batches
-from classer_core.models.packed_math import Linear, attention, gelu, layer_norm, quantise
+from classer_core.models.packed_attention import Attention
+from classer_core.models.packed_kernels import (
+    GELU,
+    GELU_TANH,
+    Floats,
+    add_and_normalise,
+    gelu,
+    mean_rows,
+    normalise,
+    to_unit_length,
+)
+from classer_core.models.packed_linear import Linear, as_array
 from classer_core.models.vectors import rows_of
 
 if TYPE_CHECKING:
@@ -33,7 +44,7 @@ BATCH_TOKENS = 384
 MAX_TOKENS = 512
 WORDS = "embeddings.word_embeddings.weight"
 FAMILIES = {"bert", "xlm-roberta", "roberta"}
-ACTIVATIONS = {"gelu": "none", "gelu_new": "tanh", "gelu_pytorch_tanh": "tanh"}
+ACTIVATIONS = {"gelu": GELU, "gelu_new": GELU_TANH, "gelu_pytorch_tanh": GELU_TANH}
 
 
 @dataclass(frozen=True)
@@ -96,10 +107,10 @@ class PackedEncoder:
         self.threads = threads
         self._words = rows_of(tensors, WORDS)
         # A text is of one type, the first.
-        self._places = tensors["embeddings.position_embeddings.weight"].float()
+        self._positions = tensors["embeddings.position_embeddings.weight"].float()
         types = tensors.get("embeddings.token_type_embeddings.weight")
         if types is not None:
-            self._places = self._places + types[0].float()
+            self._positions = self._positions + types[0].float()
         self._norm = _norm(tensors, "embeddings", config.epsilon)
         self._layers = [_Layer(tensors, f"encoder.layer.{number}", config) for number in range(config.layers)]
         self._pool: ThreadPoolExecutor | None = None
@@ -108,15 +119,12 @@ class PackedEncoder:
     @property
     def dimensions(self) -> int:
         """The length of a vector."""
-        return int(self._places.shape[1])
+        return int(self._positions.shape[1])
 
     @property
     def number_format(self) -> str:
-        """`int8`: the same bits on every x86 processor with AVX2; other processors round some steps otherwise."""
-        import torch
-
-        capability = torch.backends.cpu.get_cpu_capability()
-        return "int8" if capability.startswith("AVX") else f"int8-{capability.lower()}"
+        """`int8`: the same bits on every processor."""
+        return "int8"
 
     def encode(self, texts: Sequence[npt.ArrayLike]) -> npt.NDArray[np.float32]:
         """(n_texts, dimensions) float32 vectors of texts, each given as its token ids, special tokens included.
@@ -153,55 +161,70 @@ class PackedEncoder:
     def _forward(self, texts: Sequence[npt.NDArray[np.int64]]) -> npt.NDArray[np.float32]:
         import torch
 
+        lengths = np.array([len(text) for text in texts], np.int64)
         with torch.inference_mode():
-            lengths = [len(text) for text in texts]
             first = self.config.first_position
-            places = torch.cat([torch.arange(first, first + length) for length in lengths])
-            hidden = self._words.rows(torch.from_numpy(np.concatenate(texts))) + self._places[places]
-            hidden = layer_norm(hidden, *self._norm)
-            for layer in self._layers:
-                hidden = layer.forward(hidden, lengths)
-            return self._pooled(hidden, lengths)
+            positions = torch.cat([torch.arange(first, first + length) for length in lengths])
+            tokens = self._words.rows(torch.from_numpy(np.concatenate(texts))) + self._positions[positions]
+        hidden = tokens.numpy()
+        codes, scales = torch.empty(hidden.shape, dtype=torch.int8), np.empty(len(hidden), np.float32)
+        normalise(hidden, *self._norm, codes.numpy(), scales)
+        attention = Attention(lengths, self.config.heads, self.dimensions)
+        for layer in self._layers:
+            layer.forward(hidden, codes, scales, attention)
+        return self._pooled(hidden, lengths)
 
-    def _pooled(self, hidden: torch.Tensor, lengths: Sequence[int]) -> npt.NDArray[np.float32]:
-        import torch
-
+    def _pooled(self, hidden: Floats, lengths: npt.NDArray[np.int64]) -> Floats:
+        vectors = np.empty((len(lengths), self.dimensions), np.float32)
         if self.config.pooling == "cls":
-            firsts = np.cumsum([0, *lengths[:-1]])
-            vectors = hidden[torch.from_numpy(firsts)]
+            vectors[:] = hidden[np.cumsum(lengths) - lengths]
         else:
-            # One text at a time: a sum over several could add in another order.
-            vectors = torch.stack([text.sum(dim=0) / len(text) for text in torch.split(hidden, list(lengths))])
-        pooled = vectors.numpy()
+            mean_rows(hidden, lengths, vectors)
         if self.config.normalize:
-            norms = np.array([np.sqrt(np.square(row, dtype=np.float64).sum()) for row in pooled], np.float32)
-            pooled = pooled / np.maximum(norms, np.float32(1e-12))[:, None]
-        return np.asarray(pooled, np.float32)
+            to_unit_length(vectors)
+        return vectors
 
 
 class _Layer:
     """One transformer layer over packed tokens."""
 
     def __init__(self, tensors: Mapping[str, torch.Tensor], name: str, config: EncoderConfig) -> None:
-        own = f"{name}.attention"
-        self._heads = config.heads
-        self._approximate = ACTIVATIONS[config.activation]
-        self._asked = Linear.of(tensors, f"{own}.self.query", f"{own}.self.key", f"{own}.self.value")
-        self._mixed = Linear.of(tensors, f"{own}.output.dense")
+        attention = f"{name}.attention"
+        self._polynomial = ACTIVATIONS[config.activation]
+        self._projected = Linear.of(tensors, *(f"{attention}.self.{part}" for part in ("query", "key", "value")))
+        self._mixed = Linear.of(tensors, f"{attention}.output.dense")
         self._widened = Linear.of(tensors, f"{name}.intermediate.dense")
         self._narrowed = Linear.of(tensors, f"{name}.output.dense")
-        self._norms = [_norm(tensors, place, config.epsilon) for place in (f"{own}.output", f"{name}.output")]
+        self._norms = [_norm(tensors, place, config.epsilon) for place in (f"{attention}.output", f"{name}.output")]
 
-    def forward(self, hidden: torch.Tensor, lengths: Sequence[int]) -> torch.Tensor:
-        """Return the layer's output (n_tokens, dimensions) for its input (n_tokens, dimensions)."""
-        seen = attention(self._asked(*quantise(hidden)), lengths, self._heads)
-        hidden = layer_norm(self._mixed(*quantise(seen)).add_(hidden), *self._norms[0])
-        wide = gelu(self._widened(*quantise(hidden)), self._approximate)
-        return layer_norm(self._narrowed(*quantise(wide)).add_(hidden), *self._norms[1])
+    def forward(self, hidden: Floats, codes: torch.Tensor, scales: Floats, attention: Attention) -> None:
+        """Replace the layer's input by its output.
+
+        Args:
+            hidden: (n_tokens, dimensions) float32.
+            codes, scales: the same quantised: (n_tokens, dimensions) int8, (n_tokens,) float32.
+            attention: of this batch.
+        """
+        import torch
+
+        layer = self._projected
+        attention(layer.products(codes), layer.scales, layer.bias, scales, codes.numpy(), scales)
+        layer = self._mixed
+        products = layer.products(codes).numpy()
+        add_and_normalise(products, layer.scales, layer.bias, hidden, scales, *self._norms[0], codes.numpy(), scales)
+        layer = self._widened
+        products = layer.products(codes).numpy()
+        wide, wide_scales = torch.empty(products.shape, dtype=torch.int8), np.empty(len(scales), np.float32)
+        gelu(products, layer.scales, layer.bias, scales, self._polynomial, wide.numpy(), wide_scales)
+        layer = self._narrowed
+        products = layer.products(wide).numpy()
+        add_and_normalise(
+            products, layer.scales, layer.bias, hidden, wide_scales, *self._norms[1], codes.numpy(), scales
+        )
 
 
-def _norm(tensors: Mapping[str, torch.Tensor], name: str, epsilon: float) -> tuple[torch.Tensor, torch.Tensor, float]:
-    return tensors[f"{name}.LayerNorm.weight"].float(), tensors[f"{name}.LayerNorm.bias"].float(), epsilon
+def _norm(tensors: Mapping[str, torch.Tensor], name: str, epsilon: float) -> tuple[Floats, Floats, float]:
+    return as_array(tensors[f"{name}.LayerNorm.weight"]), as_array(tensors[f"{name}.LayerNorm.bias"]), epsilon
 
 
 def _without_prefix(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:

@@ -14,10 +14,12 @@ import pytest
 import torch
 from transformers import BertConfig, BertModel, XLMRobertaConfig, XLMRobertaModel
 
-from classer_core.models import packed_math
+from classer_core.models import packed_linear
 from classer_core.models.folders import read_folder
 from classer_core.models.packed import EncoderConfig, PackedEncoder
-from classer_core.models.packed_math import FloatUnits, IntegerUnits, attention, quantised_weight
+from classer_core.models.packed_attention import Attention
+from classer_core.models.packed_kernels import GELU, GELU_TANH, gelu, normalise
+from classer_core.models.packed_linear import FloatUnits, IntegerUnits, quantised_weight
 from classer_core.models.vectors import Int4Rows, Int8Rows
 
 SHAPE: dict[str, Any] = {
@@ -80,9 +82,14 @@ def test_a_thousand_texts_have_the_same_bits_in_any_company(
 @pytest.mark.parametrize(
     "environment",
     [
-        {},
-        {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2", "MKL_ENABLE_INSTRUCTIONS": "AVX2"},
-        {"ONEDNN_MAX_CPU_ISA": "AVX512_CORE", "OMP_NUM_THREADS": "2"},
+        {
+            "ATEN_CPU_CAPABILITY": "avx2",
+            "ONEDNN_MAX_CPU_ISA": "AVX2",
+            "MKL_ENABLE_INSTRUCTIONS": "AVX2",
+            "NUMBA_CPU_NAME": "haswell",
+            "NUMBA_CPU_FEATURES": "+avx2,+fma",
+        },
+        pytest.param({"ONEDNN_MAX_CPU_ISA": "AVX512_CORE", "OMP_NUM_THREADS": "2"}, marks=pytest.mark.integration),
     ],
 )
 def test_other_processes_and_older_processors_give_the_same_bits(environment: dict[str, str]) -> None:
@@ -96,7 +103,7 @@ def test_other_processes_and_older_processors_give_the_same_bits(environment: di
 
 def test_products_in_float32_are_the_products_in_integers(monkeypatch: pytest.MonkeyPatch) -> None:
     by_integers = encoder().encode(texts(50))
-    monkeypatch.setattr(packed_math, "integer_product", FloatUnits)
+    monkeypatch.setattr(packed_linear, "integer_product", FloatUnits)
     assert encoder().encode(texts(50)).tobytes() == by_integers.tobytes()
 
 
@@ -106,29 +113,61 @@ def test_the_largest_sums_are_exact(inputs: int) -> None:
     rows[1::2] = -127
     rows[:, -1] = 1
     codes = torch.full((inputs, 16), -127, dtype=torch.int8)
-    expected = (rows.double() @ codes.double()).float()
+    expected = (rows.double() @ codes.double()).to(torch.int32)
     for units in (FloatUnits(), IntegerUnits()):
-        if isinstance(units, FloatUnits) or isinstance(packed_math.integer_product(), IntegerUnits):
+        if isinstance(units, FloatUnits) or isinstance(packed_linear.integer_product(), IntegerUnits):
             assert torch.equal(units.multiply(rows, units.prepare(codes)), expected)
 
 
-def test_attention_over_the_longest_text_is_exact_and_pads_nothing() -> None:
+def attend(products: torch.Tensor, lengths: list[int], heads: int) -> torch.Tensor:
+    """What tokens see, of products whose weights and rows have the scale 0.01."""
+    tokens, outputs = products.shape
+    scale = np.full(outputs, 0.1, np.float32)
+    codes, scales = torch.empty((tokens, outputs // 3), dtype=torch.int8), np.full(tokens, 0.1, np.float32)
+    attention = Attention(np.array(lengths), heads, outputs // 3)
+    attention(products, scale, np.zeros_like(scale), scales, codes.numpy(), scales)
+    return codes.float() * torch.from_numpy(scales)[:, None]
+
+
+def test_attention_over_the_longest_text_is_exact_and_padding_weighs_nothing() -> None:
     """Equal scores and the largest values: the sum of 512 products is the largest integer there is."""
-    asked = torch.zeros((513, 3 * 64))
-    asked[:, 128:] = 5.0
-    seen = attention(asked, [512, 1], heads=2)
-    assert torch.equal(seen[:512], attention(asked[:512], [512], heads=2))
-    assert torch.equal(seen[512:], attention(asked[512:], [1], heads=2))
+    products = torch.zeros((513, 3 * 64), dtype=torch.int32)
+    products[:, 128:] = 500
+    seen = attend(products, [512, 1], heads=2)
+    assert torch.equal(seen[:512], attend(products[:512], [512], heads=2))
+    assert torch.equal(seen[512:], attend(products[512:], [1], heads=2))
     assert torch.allclose(seen, torch.full_like(seen, 5.0), rtol=1e-6)
 
 
 def test_attention_is_that_of_float32() -> None:
     torch.manual_seed(1)
-    asked = 2 * torch.randn((300, 3 * 64))
-    query, key, value = (part.view(300, 2, 32).transpose(0, 1) for part in asked.split(64, dim=1))
+    products = (200 * torch.randn((300, 3 * 64))).to(torch.int32)
+    parts = (0.01 * products.float()).split(64, dim=1)
+    query, key, value = (part.view(300, 2, 32).transpose(0, 1) for part in parts)
     expected = torch.nn.functional.scaled_dot_product_attention(query, key, value).transpose(0, 1).flatten(1)
-    seen = attention(asked, [300], heads=2)
-    assert (seen - expected).abs().max() < 0.05 * expected.abs().max()
+    assert (attend(products, [300], heads=2) - expected).abs().max() < 0.05 * expected.abs().max()
+
+
+@pytest.mark.parametrize(("polynomial", "approximate"), [(GELU, "none"), (GELU_TANH, "tanh")])
+def test_gelu_is_off_by_less_than_a_step_of_int8(polynomial: Any, approximate: str) -> None:
+    products = np.arange(-20_000, 20_000, dtype=np.int32).reshape(400, 100)
+    unit, codes, scales = np.ones(100, np.float32), np.empty((400, 100), np.int8), np.empty(400, np.float32)
+    gelu(products, unit, 0 * unit, np.full(400, 0.0005, np.float32), polynomial, codes, scales)
+    expected = torch.nn.functional.gelu(torch.from_numpy(products * np.float32(0.0005)), approximate=approximate)
+    off = np.abs(codes * scales[:, None] - expected.numpy())
+    assert (off <= 0.51 * scales[:, None] + 6e-5).all()
+
+
+@pytest.mark.parametrize("dimensions", [32, 64, 312, 384])
+def test_rows_are_normalised_and_quantised(dimensions: int) -> None:
+    torch.manual_seed(2)
+    rows, weight, bias = 3 * torch.randn((5, dimensions)) + 1, torch.randn(dimensions), torch.randn(dimensions)
+    expected = torch.nn.functional.layer_norm(rows, (dimensions,), weight, bias, 1e-5)
+    hidden, codes, scales = rows.numpy().copy(), np.empty((5, dimensions), np.int8), np.empty(5, np.float32)
+    normalise(hidden, weight.numpy(), bias.numpy(), 1e-5, codes, scales)
+    assert np.allclose(hidden, expected.numpy(), atol=1e-5)
+    assert (np.abs(codes).max(axis=1) == 127).all()
+    assert (np.abs(codes * scales[:, None] - hidden) <= 0.501 * scales[:, None]).all()
 
 
 @pytest.mark.parametrize("family", [BertModel, XLMRobertaModel])
