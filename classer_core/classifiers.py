@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -100,6 +100,22 @@ class Classifier:
         """Return the SHA-256 of all fields but `saved_as`, in hex."""
         canonical = json.dumps(self.to_mapping(), sort_keys=True, ensure_ascii=False)
         return hashlib.sha256(canonical.encode()).hexdigest()
+
+    @property
+    def is_exclusive(self) -> bool:
+        """Return whether exactly one label is right; otherwise each label is right or wrong by itself."""
+        return self.mode == "single" and len(self.labels) > 1
+
+    def restricted(self, labels: Sequence[str]) -> Classifier:
+        """Return this classifier with some of its labels only, and without what `classer tune` fitted."""
+        kept = frozenset(labels)
+        return replace(
+            self,
+            labels=tuple(label for label in self.labels if label in kept),
+            descriptions=tuple(item for item in self.descriptions if item[0] in kept),
+            examples=tuple(item for item in self.examples if item[0] in kept),
+            learned=None,
+        )
 
     @cached_property
     def name(self) -> str:

@@ -92,7 +92,7 @@ def embedding_model(job: Job, threads: int | None = None) -> EmbeddingModel:
     model = load_model(job.model, threads)
     if not isinstance(model, EmbeddingModel):
         message = "does not embed texts, so it can't learn from them"
-        raise JobError([Problem("model", shown(job.model), message, "Name a sentence-embedding model.")])
+        raise JobError([Problem("model", shown(job.model.id), message, "Name a sentence-embedding model.")])
     return model
 
 

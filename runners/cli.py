@@ -123,7 +123,7 @@ def classify(
     threshold: Annotated[float, typer.Option(help="For --multi.")] = 0.5,
     min_confidence: Annotated[float | None, typer.Option(help="Below it: no label, abstained.")] = None,
     fallback_label: Annotated[str | None, typer.Option(help="The label of those, instead of none.")] = None,
-    model: Annotated[str, typer.Option(help="embedded, a Hugging Face id, or a folder.")] = "embedded",
+    model: Annotated[str, typer.Option(help="embedded, KIND:ID, or an ID; docs/models.md.")] = "embedded",
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
 ) -> None:
     """Classifies texts, without a job file and without Beam."""

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ValidationError
 from classer_core.classifiers import shown
 from classer_core.errors import JobError, Problem
 from classer_core.filesystems import is_url
+from classer_core.models.spec import ModelSpec
 from classer_core.saved import ClassifierStore
 from classer_core.storage_errors import as_problem
 from pipelines.job.checks import problems_of
@@ -126,7 +127,7 @@ def _apply(document: dict[str, Any], override: str) -> None:
 def _problem(item: Any, file: Path) -> Problem:
     """Return one of pydantic's errors as a problem; the location of a section's key names its format too."""
     parts = [str(part) for part in item["loc"]]
-    section: type[BaseModel] = Job
+    section: type[BaseModel] = ModelSpec if parts[:1] in (["model"], ["visual_model"]) else Job
     value, kind = item["input"], item["type"]
     if parts and (kinds := SECTIONS.get(parts[0])):
         if len(parts) > 1 and parts[1] in kinds:

@@ -1,0 +1,100 @@
+"""ModelSpec: what a job says about its model, before anything is loaded."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from classer_core.models import EMBEDDED
+from classer_core.models.registry import KINDS, named_kind
+
+_PLACES = re.compile(r"\{[^{}]*\}")
+HYPOTHESIS_PLACES = {"{label}", "{text_type}"}
+# Settings that only some kinds understand; `Kind.settings` says which.
+KIND_SETTINGS = ("hypothesis", "shortlist")
+
+
+class ModelSpec(BaseModel):
+    """A model as a job names it: `KIND:ID`, or a mapping with `id` and the other fields.
+
+    Attributes:
+        id: `embedded`, `KIND:ID`, or a bare ID, whose kind is found from the model's configuration.
+        revision: branch, tag or commit of the model on the Hugging Face hub.
+        trust_remote_code: whether code that comes with the model may run.
+        hypothesis: the sentence that an `entailment:` model compares with a text; contains {label}, maybe {text_type}.
+        shortlist: how many labels the embedded model preselects, for kinds that read a text once per label.
+
+    >>> ModelSpec.of("entailment:acme/nli").kind, ModelSpec.of("acme/some-model").kind
+    ('entailment', None)
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    id: Annotated[str, Field(min_length=1)] = EMBEDDED
+    revision: Annotated[str, Field(min_length=1)] | None = None
+    trust_remote_code: bool = False
+    hypothesis: str | None = None
+    shortlist: Annotated[int, Field(ge=2)] | None = None
+
+    @classmethod
+    def of(cls, value: str | ModelSpec) -> ModelSpec:
+        """Return the model of this id.
+
+        Raises:
+            pydantic.ValidationError: it begins like `KIND:` with a kind that does not exist.
+        """
+        return value if isinstance(value, ModelSpec) else cls.model_validate(value)
+
+    @property
+    def kind(self) -> str | None:
+        """Return the kind that the id names; None for a bare id."""
+        return "embedding" if self.id == EMBEDDED else named_kind(self.id)
+
+    @property
+    def source(self) -> str:
+        """Return the id without its kind: a Hugging Face id, a folder, or whatever else the kind takes.
+
+        >>> ModelSpec(id="reranker:acme/ranker").source
+        'acme/ranker'
+        """
+        return self.id if self.kind is None or self.id == EMBEDDED else self.id.partition(":")[2]
+
+    def to_document(self) -> str | dict[str, Any]:
+        """Return the plain value that a job file would hold: the id alone if nothing else is set."""
+        document = self.model_dump(exclude_defaults=True) | {"id": self.id}
+        return self.id if len(document) == 1 else document
+
+    @model_validator(mode="before")
+    @classmethod
+    def _id_alone(cls, value: Any) -> Any:
+        return {"id": value} if isinstance(value, str) else value
+
+    @field_validator("id")
+    @classmethod
+    def _known_kind(cls, value: str) -> str:
+        kind = named_kind(value)
+        if kind is not None and not value.partition(":")[2].strip():
+            raise ValueError(f"names no model: write {kind}:ID")
+        return value
+
+    @field_validator("hypothesis")
+    @classmethod
+    def _has_a_label(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        if "{label}" not in value:
+            raise ValueError("must contain {label}")
+        if wrong := sorted(set(_PLACES.findall(value)) - HYPOTHESIS_PLACES):
+            raise ValueError(f"contains {wrong[0]}; it may contain {{label}} and {{text_type}}")
+        return value
+
+    @model_validator(mode="after")
+    def _settings_of_its_kind(self) -> ModelSpec:
+        if self.kind is not None:
+            for name in KIND_SETTINGS:
+                if getattr(self, name) is not None and name not in KINDS[self.kind].settings:
+                    takers = ", ".join(kind for kind, entry in KINDS.items() if name in entry.settings)
+                    raise ValueError(f"{name} is not a setting of {self.kind} models, but of: {takers}")
+        return self
