@@ -59,6 +59,7 @@ def gemma_folder(folder: Path) -> str:
     model.tie_weights()
     AutoTokenizer.from_pretrained(**source).save_pretrained(folder)
     model.save_pretrained(folder)
+    file.unlink()
     return str(folder)
 
 

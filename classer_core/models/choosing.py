@@ -31,6 +31,8 @@ def kind_for(source: str, files: ModelFiles) -> tuple[str, str]:
         return "finetuned", f"it is a sequence classifier with {len(names)} labels"
     if files.architecture.endswith("ForCausalLM") and "rerank" in source.lower():
         return "reranker", "it is a causal language model with 'rerank' in its name"
+    if files.architecture.endswith("ForCausalLM"):
+        return "generate", "it is a causal language model"
     return "embedding", f"its architecture is {files.architecture}"
 
 

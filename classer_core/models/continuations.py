@@ -64,6 +64,8 @@ class Continuations:
     def __init__(self, network: Network) -> None:
         self._network = network
         vocabulary = int(network.model.get_output_embeddings().weight.shape[0])
+        # Their windows count padding between the shared beginning and a text as tokens: both are read together then.
+        self._has_sliding_layers = bool(getattr(network.model.config, "sliding_window", None))
         self._positions = max(1, LOGITS_AT_ONCE[network.device] // vocabulary)
 
     def likelihoods(self, head: TokenIds, texts: Sequence[TokenIds], tails: Sequence[TokenIds]) -> Floats:
@@ -121,11 +123,15 @@ class Continuations:
         rows: dict[int, Floats] = {}
         self._network.use_threads()
         with torch.inference_mode():
-            common = self._forward(None, None, [head], keep=1)
+            common = None if self._has_sliding_layers else self._forward(None, None, [head], keep=1)
 
             def compute(batch: Sequence[int]) -> list[Floats]:
-                cache, mask = common.rows([0] * len(batch))
-                return list(read(self._forward(cache, mask, [texts[n] for n in batch], keep=1)).cpu().numpy())
+                own = [texts[n] for n in batch]
+                if common is None:
+                    prefix = self._forward(None, None, [np.concatenate([head, text]) for text in own], keep=1)
+                else:
+                    prefix = self._forward(*common.rows([0] * len(batch)), own, keep=1)
+                return list(read(prefix).cpu().numpy())
 
             for batch in self._batches([len(text) for text in texts], len(head), keep_all=False):
                 rows |= dict(zip(batch, halving(compute, batch), strict=True))
@@ -139,12 +145,15 @@ class Continuations:
         keep_all: bool,
     ) -> None:
         """Call `take` with logits (n_pairs, n_positions, vocabulary) and pairs (text, tail), for all pairs of both."""
-        pairs = [(text, tail) for tail in range(len(tails)) for text in range(len(prefix.mask))]
-        for batch in self._batches([len(tails[tail]) for _, tail in pairs], prefix.mask.shape[1], keep_all):
-            own = [pairs[n] for n in batch]
-            cache, mask = prefix.rows([text for text, _ in own])
-            keep = max(len(tails[tail]) for _, tail in own) if keep_all else 1
-            take(self._forward(cache, mask, [tails[tail] for _, tail in own], keep).logits, own)
+        for length in sorted({len(tail) for tail in tails}):
+            # Tails of one length need no padding, which would be a gap between a text and its tail.
+            same = [n for n, tail in enumerate(tails) if len(tail) == length]
+            pairs = [(text, tail) for tail in same for text in range(len(prefix.mask))]
+            for batch in self._batches([length] * len(pairs), prefix.mask.shape[1], keep_all):
+                own = [pairs[n] for n in batch]
+                cache, mask = prefix.rows([text for text, _ in own])
+                keep = length if keep_all else 1
+                take(self._forward(cache, mask, [tails[tail] for _, tail in own], keep).logits, own)
 
     def _batches(self, lengths: Sequence[int], n_before: int, keep_all: bool) -> Iterator[list[int]]:
         """Yield positions of rows for one call each: neither logits nor copied keys and values may fill the memory.

@@ -40,6 +40,7 @@ KINDS = {
         architectures=("ForSequenceClassification", "ForCausalLM"),
         settings=("shortlist",),
     ),
+    "generate": Kind("classer_core.models.generate", architectures=("ForCausalLM",), settings=("prompt", "shortlist")),
     "image-text": Kind("classer_core.models.image_text", reads="pictures"),
 }
 

@@ -13,7 +13,7 @@ from classer_core.models.registry import KINDS, named_kind
 _PLACES = re.compile(r"\{[^{}]*\}")
 HYPOTHESIS_PLACES = {"{label}", "{text_type}"}
 # Settings that only some kinds understand; `Kind.settings` says which.
-KIND_SETTINGS = ("hypothesis", "shortlist")
+KIND_SETTINGS = ("hypothesis", "prompt", "shortlist")
 
 
 class ModelSpec(BaseModel):
@@ -24,6 +24,7 @@ class ModelSpec(BaseModel):
         revision: branch, tag or commit of the model on the Hugging Face hub.
         trust_remote_code: whether code that comes with the model may run.
         hypothesis: the sentence that an `entailment:` model compares with a text; contains {label}, maybe {text_type}.
+        prompt: the words that a `generate:` model reads between a text and a label; may contain {text_type}.
         shortlist: how many labels the embedded model preselects, for kinds that read a text once per label.
 
     >>> ModelSpec.of("entailment:acme/nli").kind, ModelSpec.of("acme/some-model").kind
@@ -36,6 +37,7 @@ class ModelSpec(BaseModel):
     revision: Annotated[str, Field(min_length=1)] | None = None
     trust_remote_code: bool = False
     hypothesis: str | None = None
+    prompt: Annotated[str, Field(min_length=1)] | None = None
     shortlist: Annotated[int, Field(ge=2)] | None = None
 
     @classmethod
@@ -88,6 +90,13 @@ class ModelSpec(BaseModel):
             raise ValueError("must contain {label}")
         if wrong := sorted(set(_PLACES.findall(value)) - HYPOTHESIS_PLACES):
             raise ValueError(f"contains {wrong[0]}; it may contain {{label}} and {{text_type}}")
+        return value
+
+    @field_validator("prompt")
+    @classmethod
+    def _has_known_places(cls, value: str | None) -> str | None:
+        if value is not None and (wrong := sorted(set(_PLACES.findall(value)) - {"{text_type}"})):
+            raise ValueError(f"contains {wrong[0]}; it may contain {{text_type}}. The label follows it")
         return value
 
     @model_validator(mode="after")
