@@ -12,7 +12,7 @@ from classer_core.classifiers import Classifier
 from classer_core.contents import Content, Page, PixelNeeds
 from classer_core.documents.expander import Expander
 from classer_core.documents.office import Office
-from classer_core.errors import FailureCode, ModelLoadError, RecordError
+from classer_core.errors import FailureCode, ModelLoadError, RecordError, StorageError
 from classer_core.fingerprint import configuration, fingerprint
 from classer_core.models import Model, Scores
 from classer_core.models.combined import CombinedModel
@@ -163,7 +163,7 @@ class Engine:
             return []
         try:
             return self.model.score(contents, classifiers)
-        except (MemoryError, ModelLoadError):
+        except (MemoryError, ModelLoadError, StorageError):
             raise
         except Exception as error:  # whatever a model raises on a record is that record's failure
             if len(contents) == 1:

@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from classer_core.errors import ModelLoadError
+from classer_core.errors import ModelLoadError, without_users
 from classer_core.models import EMBEDDED, Model
 from classer_core.models.choosing import kind_for
 from classer_core.models.hub import failed, look_at
@@ -93,4 +93,5 @@ def _spec(model: str | ModelSpec) -> ModelSpec:
     try:
         return ModelSpec.of(model)
     except ValidationError as error:
-        raise ModelLoadError(f"model {model!r}: {error.errors()[0]['msg'].removeprefix('Value error, ')}") from None
+        reason = error.errors()[0]["msg"].removeprefix("Value error, ")
+        raise ModelLoadError(f"model {without_users(str(model))!r}: {reason}") from None

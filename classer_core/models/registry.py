@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
+_SERVER = re.compile(r"(.+?)@(https?://[^\s@?#]+)")
 _PREFIX = re.compile(r"[a-z][a-z0-9-]*(?=:)")
 
 
@@ -41,8 +42,26 @@ KINDS = {
         settings=("shortlist",),
     ),
     "generate": Kind("classer_core.models.generate", architectures=("ForCausalLM",), settings=("prompt", "shortlist")),
+    "openai": Kind("classer_core.models.openai_server", settings=("api_key", "concurrency", "shortlist")),
     "image-text": Kind("classer_core.models.image_text", reads="pictures"),
 }
+
+
+def server_of(source: str) -> tuple[str, str]:
+    """Return the name of the model and the URL of `MODEL@URL`.
+
+    Raises:
+        ValueError: it is not of this form; user and password don't belong into the URL.
+
+    >>> server_of("meta/llama@http://localhost:8000/v1")
+    ('meta/llama', 'http://localhost:8000/v1')
+    """
+    found = _SERVER.fullmatch(source)
+    if found is None:
+        raise ValueError(
+            "must be openai:MODEL@URL, as in openai:llama@http://localhost:8000/v1, without user or password"
+        )
+    return found[1], found[2]
 
 
 def named_kind(id: str) -> str | None:

@@ -7,13 +7,14 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from classer_core.environment import FROM_ENVIRONMENT, is_reference
 from classer_core.models import EMBEDDED
-from classer_core.models.registry import KINDS, named_kind
+from classer_core.models.registry import KINDS, named_kind, server_of
 
 _PLACES = re.compile(r"\{[^{}]*\}")
 HYPOTHESIS_PLACES = {"{label}", "{text_type}"}
 # Settings that only some kinds understand; `Kind.settings` says which.
-KIND_SETTINGS = ("hypothesis", "prompt", "shortlist")
+KIND_SETTINGS = ("hypothesis", "prompt", "shortlist", "api_key", "concurrency")
 
 
 class ModelSpec(BaseModel):
@@ -26,6 +27,8 @@ class ModelSpec(BaseModel):
         hypothesis: the sentence that an `entailment:` model compares with a text; contains {label}, maybe {text_type}.
         prompt: the words that a `generate:` model reads between a text and a label; may contain {text_type}.
         shortlist: how many labels the embedded model preselects, for kinds that read a text once per label.
+        api_key: `env:NAME`, the variable that holds the key of an `openai:` server, where the job runs.
+        concurrency: most requests to an `openai:` server at once, of each process.
 
     >>> ModelSpec.of("entailment:acme/nli").kind, ModelSpec.of("acme/some-model").kind
     ('entailment', None)
@@ -39,6 +42,8 @@ class ModelSpec(BaseModel):
     hypothesis: str | None = None
     prompt: Annotated[str, Field(min_length=1)] | None = None
     shortlist: Annotated[int, Field(ge=2)] | None = None
+    api_key: str | None = None
+    concurrency: Annotated[int, Field(ge=1, le=256)] | None = None
 
     @classmethod
     def of(cls, value: str | ModelSpec) -> ModelSpec:
@@ -79,6 +84,8 @@ class ModelSpec(BaseModel):
         kind = named_kind(value)
         if kind is not None and not value.partition(":")[2].strip():
             raise ValueError(f"names no model: write {kind}:ID")
+        if kind == "openai":
+            server_of(value.partition(":")[2])
         return value
 
     @field_validator("hypothesis")
@@ -90,6 +97,13 @@ class ModelSpec(BaseModel):
             raise ValueError("must contain {label}")
         if wrong := sorted(set(_PLACES.findall(value)) - HYPOTHESIS_PLACES):
             raise ValueError(f"contains {wrong[0]}; it may contain {{label}} and {{text_type}}")
+        return value
+
+    @field_validator("api_key")
+    @classmethod
+    def _is_named(cls, value: str | None) -> str | None:
+        if value is not None and (not is_reference(value) or value == FROM_ENVIRONMENT):
+            raise ValueError(f"must be {FROM_ENVIRONMENT}NAME, the name of a variable: everybody sees what is in a job")
         return value
 
     @field_validator("prompt")
