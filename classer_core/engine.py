@@ -17,7 +17,7 @@ from classer_core.fingerprint import configuration, fingerprint
 from classer_core.models import Model, Scores
 from classer_core.models.combined import CombinedModel
 from classer_core.models.loading import load_model, load_visual_model
-from classer_core.models.spec import ModelSpec
+from classer_core.models.spec import AnyModelSpec, ModelSpec
 from classer_core.models.visual import VisualModel
 from classer_core.records import Answer, Failure, Outcome, Record, Result
 from classer_core.scoring import above_threshold, choose
@@ -207,7 +207,7 @@ def outcome_of(
 
 @lru_cache(maxsize=2)
 def load_engine(
-    model: str | ModelSpec, visual_model: str | ModelSpec, page_overflow: str, threads: int | None = None
+    model: str | AnyModelSpec, visual_model: str | ModelSpec, page_overflow: str, threads: int | None = None
 ) -> Engine:
     """Return the engine for the models that a job names, one copy per process.
 

@@ -24,7 +24,7 @@ from classer_core.cached import load_cached_engine, with_cache
 from classer_core.engine import Engine
 from classer_core.environment import FROM_ENVIRONMENT, holds_password
 from classer_core.fetching import FetchRules
-from classer_core.models.spec import ModelSpec
+from classer_core.models.spec import AnyModelSpec, ModelSpec
 from classer_core.records import OWN_FIELDS, REQUEST_FIELDS
 from classer_core.requests import RequestParser
 from pipelines import classify
@@ -132,7 +132,7 @@ class ClassifyRecords(beam.PTransform[Any, Any]):
         columns: Mapping[str, str] | None = None,
         record_fields: Sequence[str] = (),
         passthrough: bool | Sequence[str] = True,
-        model: str | ModelSpec = "embedded",
+        model: str | AnyModelSpec = "embedded",
         visual_model: str | ModelSpec = "embedded",
         page_overflow: str = "fail",
         allow_paths: Sequence[str] = (),

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from classer_core.classifiers import Classifier, shown
 from classer_core.errors import JobError, LearningError, Problem
 from classer_core.learning import Lesson, learn
+from classer_core.models.spec import ModelSpec
 from classer_core.saved import ClassifierStore
 from classer_core.storage_errors import as_problem
 
@@ -89,10 +90,11 @@ def embedding_model(job: Job, threads: int | None = None) -> EmbeddingModel:
     from classer_core.models.loading import load_model
     from classer_core.models.sentence_embedding import EmbeddingModel
 
-    model = load_model(job.model, threads)
+    spec = job.model if isinstance(job.model, ModelSpec) else job.model.first
+    model = load_model(spec, threads)
     if not isinstance(model, EmbeddingModel):
         message = "does not embed texts, so it can't learn from them"
-        raise JobError([Problem("model", shown(job.model.id), message, "Name a sentence-embedding model.")])
+        raise JobError([Problem("model", shown(spec.id), message, "Name a sentence-embedding model.")])
     return model
 
 

@@ -22,7 +22,7 @@ from classer_core.engine import Engine
 from classer_core.errors import TooManyFailuresError, UnreadableFilesError
 from classer_core.fetching.rules import without_secrets
 from classer_core.hardware import available_cores
-from classer_core.models.spec import ModelSpec
+from classer_core.models.spec import AnyModelSpec, ModelSpec
 from classer_core.storage import join
 from pipelines import progress
 from pipelines.graph import build
@@ -173,7 +173,9 @@ def loader(job: Job, runner: str, at_once: int) -> Callable[[], CachedEngine]:
     return partial(load_share, cache_url(job, runner), job.model, job.visual_model, job.page_overflow, at_once)
 
 
-def load_share(cache: str, model: ModelSpec, visual_model: ModelSpec, page_overflow: str, at_once: int) -> CachedEngine:
+def load_share(
+    cache: str, model: AnyModelSpec, visual_model: ModelSpec, page_overflow: str, at_once: int
+) -> CachedEngine:
     """The engine on a worker's machine, whose cores are shared by so many bundles that are classified at once."""
     engine = load_cached_engine(cache, model, visual_model, page_overflow, threads_at_once(at_once))
     gc.freeze()  # as below, for the process of a worker

@@ -14,23 +14,28 @@ from classer_core.models import EMBEDDED, Model
 from classer_core.models.choosing import kind_for
 from classer_core.models.hub import failed, look_at
 from classer_core.models.registry import KINDS
-from classer_core.models.spec import ModelSpec
+from classer_core.models.spec import AnyModelSpec, ModelSpec, spec_of
 from classer_core.models.visual import NONE, VisualModel
 
 log = logging.getLogger(__name__)
 
 
-def load_model(model: str | ModelSpec, threads: int | None = None) -> Model:
+def load_model(model: str | AnyModelSpec, threads: int | None = None) -> Model:
     """Return the text model of this name, one copy per process.
 
     Args:
-        model: the job's `model`: `embedded`, `KIND:ID`, a bare ID, or all of its settings.
+        model: the job's `model`: `embedded`, `KIND:ID`, a bare ID, or all of its settings, or a cascade of two.
         threads: CPU threads it may use (default: all cores).
 
     Raises:
         ModelLoadError: there is no such model, it is of another kind, its weights are damaged, or memory is too small.
     """
-    return _load_model(_spec(model), threads)
+    spec = _spec(model)
+    if isinstance(spec, ModelSpec):
+        return _load_model(spec, threads)
+    from classer_core.models.cascade import Cascade
+
+    return Cascade(_load_model(spec.first, threads), _load_model(spec.then, threads), spec.below)
 
 
 @lru_cache(maxsize=2)
@@ -56,7 +61,7 @@ def load_visual_model(model: str | ModelSpec, text_model: Model, threads: int | 
     """
     if model == NONE:
         return None
-    spec = _spec(model)
+    spec = ModelSpec.of(model)
     if spec.id != EMBEDDED:
         kind = spec.kind or "image-text"
         if KINDS[kind].reads != "pictures":
@@ -68,7 +73,8 @@ def load_visual_model(model: str | ModelSpec, text_model: Model, threads: int | 
     from classer_core.models.sentence_embedding import EmbeddingModel
 
     # Labels are compared with the names of photographed things, whatever kind of model reads the texts.
-    embedder = text_model if isinstance(text_model, EmbeddingModel) else EmbeddingModel.load(EMBEDDED, threads)
+    first = getattr(text_model, "first", text_model)  # of a cascade
+    embedder = first if isinstance(first, EmbeddingModel) else EmbeddingModel.load(EMBEDDED, threads)
     return EmbeddedVisualModel(embedder, threads)
 
 
@@ -89,9 +95,9 @@ def _load(kind: str, spec: ModelSpec, threads: int | None) -> Any:
     return import_module(KINDS[kind].module).load(spec, threads)
 
 
-def _spec(model: str | ModelSpec) -> ModelSpec:
+def _spec(model: str | AnyModelSpec) -> AnyModelSpec:
     try:
-        return ModelSpec.of(model)
+        return spec_of(model)
     except ValidationError as error:
         reason = error.errors()[0]["msg"].removeprefix("Value error, ")
         raise ModelLoadError(f"model {without_users(str(model))!r}: {reason}") from None

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, field_validator, model_validator
 
 from classer_core.environment import FROM_ENVIRONMENT, is_reference
 from classer_core.models import EMBEDDED
@@ -121,3 +122,43 @@ class ModelSpec(BaseModel):
                     takers = ", ".join(kind for kind, entry in KINDS.items() if name in entry.settings)
                     raise ValueError(f"{name} is not a setting of {self.kind} models, but of: {takers}")
         return self
+
+
+class CascadeSpec(BaseModel):
+    """Two models, the second of which is asked where the first is not sure.
+
+    Attributes:
+        first: reads every text.
+        then: reads the texts about which the first is not sure.
+        below: the confidence of the first (0-1) below which the second is asked.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    first: ModelSpec = ModelSpec()
+    then: ModelSpec
+    below: Annotated[float, Field(gt=0, le=1, strict=False)]
+
+    def to_document(self) -> dict[str, Any]:
+        """Return the plain value that a job file would hold."""
+        return {"first": self.first.to_document(), "then": self.then.to_document(), "below": self.below}
+
+
+def _tag(value: Any) -> str:
+    is_cascade = isinstance(value, CascadeSpec) or (isinstance(value, Mapping) and bool(value.keys() & CASCADE_KEYS))
+    return "cascade" if is_cascade else "one"
+
+
+CASCADE_KEYS = CascadeSpec.model_fields.keys()
+AnyModelSpec = ModelSpec | CascadeSpec
+# A job's `model`; the tags are in the places of pydantic's errors.
+JobModel = Annotated[Annotated[ModelSpec, Tag("one")] | Annotated[CascadeSpec, Tag("cascade")], Discriminator(_tag)]
+
+
+def spec_of(model: str | AnyModelSpec) -> AnyModelSpec:
+    """Return what a job's `model` or an id means.
+
+    Raises:
+        pydantic.ValidationError: it is an id with a kind that does not exist.
+    """
+    return ModelSpec.of(model) if isinstance(model, str) else model

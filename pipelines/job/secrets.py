@@ -17,6 +17,8 @@ from pipelines.job.model import Job
 REFERENCES = (
     "cache",
     "model.api_key",
+    "model.first.api_key",
+    "model.then.api_key",
     "source.bootstrap_servers",
     "output.bootstrap_servers",
     "failures.bootstrap_servers",

@@ -11,7 +11,7 @@ import platformdirs
 from classer_core.cache import default_cache_url
 from classer_core.fetching.rules import FetchRules
 from classer_core.models import EMBEDDED
-from classer_core.models.spec import ModelSpec
+from classer_core.models.spec import AnyModelSpec, ModelSpec
 
 if TYPE_CHECKING:
     from pipelines.job import Job
@@ -37,7 +37,7 @@ class Settings:
         drain_s: after SIGTERM, how long new requests are still taken while `/readyz` says no.
     """
 
-    model: str | ModelSpec = EMBEDDED
+    model: str | AnyModelSpec = EMBEDDED
     visual_model: str | ModelSpec = EMBEDDED
     page_overflow: str = "fail"
     classifiers: str = "classifiers"
