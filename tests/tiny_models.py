@@ -6,12 +6,18 @@ inputs and outputs are put together as in training.
 
 import random
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
+
+import classer_core
+
+# Layers as small as these are slower on two threads, and much slower on a busy machine.
+load_model = partial(classer_core.load_model, threads=1)
 
 TOPICS = {
     "fruit": ["apple", "pear", "plum", "cherry", "grape"],
@@ -85,7 +91,7 @@ def train(model: Any, scores: Callable[[Any, list[str]], Any], steps: int = 200,
         size: texts of a batch.
     """
     torch.manual_seed(1)
-    torch.set_num_threads(1)  # layers as small as these are slower on two
+    torch.set_num_threads(1)
     rng = random.Random(1)
     optimiser = torch.optim.AdamW(model.parameters(), lr=3e-3)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 3e-3, total_steps=steps)

@@ -47,7 +47,7 @@ class Cascade:
         if not unsure:
             return scores
         # What `classer tune` fitted is for the vectors of the first model.
-        untaught = [replace(classifiers[n], learned=None) for n in unsure]
+        untaught = [replace(own, learned=None) if (own := classifiers[n]).learned else own for n in unsure]
         for n, answer in zip(unsure, self.then.score([texts[n] for n in unsure], untaught), strict=True):
             before = scores[n]
             if isinstance(answer, Scores) and isinstance(before, Scores):

@@ -29,7 +29,7 @@ HEAD = (
     'provided. Note that the answer can only be "yes" or "no".<|im_end|>\n<|im_start|>user\n'
     "<Instruct>: Given a text, judge whether the label describes it\n<Query>: "
 )
-DOCUMENT = "\n<Document>: "
+DOCUMENT = "\n<Document>:"
 END = "<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\n"
 YES, NO = "yes", "no"
 CLASSIFIERS_KEPT = 256
@@ -56,6 +56,7 @@ class CausalReranker:
         self._yes, self._no = vocabulary[YES], vocabulary[NO]
         self._continuations = Continuations(network)
         self._head = encoded(self._backend, HEAD, special=True)
+        self._document = encoded(self._backend, DOCUMENT)
         self._tails = lru_cache(maxsize=CLASSIFIERS_KEPT)(self._encode_tails)
         settings = settings_digest(HEAD, DOCUMENT, END)
         self.id = f"reranker:{spec.source}@{network.digest}-{settings}-{network.number_format}"
@@ -74,20 +75,20 @@ class CausalReranker:
         scores: dict[int, WindowScores | RecordError] = {}
         for classifier, own in by_classifier(classifiers):
             tails = self._tails(classifier)
-            texts = [windows[n] for n in own]
+            texts = [np.concatenate([windows[n], self._document]) for n in own]
             rows = self._continuations.answers(self._head, texts, tails, self._yes, self._no)
-            read = len(self._head) + sum(map(len, tails))
+            read = len(self._head) + len(self._document) + sum(map(len, tails))
             scores |= {n: WindowScores(row, read + len(windows[n])) for n, row in zip(own, rows, strict=True)}
         return [scores[n] for n in range(len(windows))]
 
     def _taken(self, classifier: Classifier) -> int:
-        return len(self._head) + max(map(len, self._tails(classifier)))
+        return len(self._head) + len(self._document) + max(map(len, self._tails(classifier)))
 
     def _encode_tails(self, classifier: Classifier) -> list[TokenIds]:
         end = encoded(self._backend, END)
         most = self._network.window_tokens // 2 - len(end)
-        documents = [DOCUMENT + statement for statement in label_statements(classifier)]
-        return [np.concatenate([encoded(self._backend, document)[:most], end]) for document in documents]
+        labels = [encoded(self._backend, f" {statement}")[:most] for statement in label_statements(classifier)]
+        return [np.concatenate([label, end]) for label in labels]
 
 
 def label_statements(classifier: Classifier) -> list[str]:

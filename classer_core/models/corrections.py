@@ -29,11 +29,6 @@ class Correction:
     factor: float
     shifts: Floats
 
-    @classmethod
-    def none(cls, n_labels: int) -> Correction:
-        """Return the correction that changes nothing."""
-        return cls(1.0, np.zeros(n_labels))
-
     def apply(self, values: Values) -> Values:
         """Return the corrected logits (n_labels,).
 

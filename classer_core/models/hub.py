@@ -61,7 +61,7 @@ def look_at(spec: ModelSpec) -> ModelFiles:
     Raises:
         ModelLoadError: there is no such model, it can't be reached, or files are missing.
     """
-    folder = Path(spec.source).expanduser()
+    folder = Path(spec.source)
     if folder.is_dir():
         if spec.revision is not None:
             raise failed(spec, "a local folder has no revisions", "Leave out revision")
@@ -165,10 +165,12 @@ def _has_modules(spec: ModelSpec, snapshot: Path) -> bool:
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import HfHubHTTPError
 
+    if (snapshot / MODULES).is_file():
+        return True
     try:
         hf_hub_download(spec.source, MODULES, revision=spec.revision)
-    except (HfHubHTTPError, OSError):  # also what is not in the cache while the hub can't be reached
-        return (snapshot / MODULES).is_file()
+    except (HfHubHTTPError, OSError):  # it has none, or it is not in the cache and the hub can't be reached
+        return False
     return True
 
 

@@ -18,6 +18,7 @@ from classer_core.classifiers import Classifier
 from classer_core.errors import FailureCode, ModelLoadError, RecordError
 from classer_core.models import Model, Scores
 from classer_core.models.corrections import Correction, fit_correction
+from classer_core.models.prompts import by_classifier
 from classer_core.models.windows import MAX_TEXT_TOKENS
 
 Values = npt.NDArray[np.float32]
@@ -96,20 +97,39 @@ class WindowedModel:
     def score(self, texts: Sequence[Sequence[str]], classifiers: Sequence[Classifier]) -> list[Scores | RecordError]:
         """Return the scores of each text for its classifier's labels, as `Model.score` does."""
         scores = self._score(texts, classifiers)
-        for one, classifier in zip(scores, classifiers, strict=True):
-            if isinstance(one, Scores) and classifier.examples and classifier.is_exclusive:
-                one.values = self._correction(classifier).apply(one.values)
+        for classifier, own in by_classifier(classifiers):
+            scored = [n for n in own if isinstance(scores[n], Scores)]
+            if scored and classifier.examples and classifier.is_exclusive:
+                self._correct(scores, scored, classifier)
         return scores
 
+    def _correct(self, scores: list[Scores | RecordError], positions: Sequence[int], classifier: Classifier) -> None:
+        """Correct the scores at some positions by the classifier's examples; they fail where an example does."""
+        try:
+            correction = self._correction(classifier)
+        except RecordError as error:
+            for n in positions:
+                scores[n] = error
+            return
+        for n in positions:
+            if isinstance(one := scores[n], Scores):
+                one.values = correction.apply(one.values)
+
     def _fit_correction(self, classifier: Classifier) -> Correction:
-        """Return what the classifier's examples say about the scores of its labels."""
+        """Return what the classifier's examples say about the scores of its labels.
+
+        Raises:
+            RecordError: an example can't be scored. A correction by the others would give other answers than in
+                processes where it can.
+        """
         texts = [(text,) for _, own in classifier.examples for text in own]
         labels = [classifier.labels.index(label) for label, own in classifier.examples for _ in own]
         scores = self._score(texts, [classifier] * len(texts))
-        known = [(one.values, label) for one, label in zip(scores, labels, strict=True) if isinstance(one, Scores)]
-        if not known:
-            return Correction.none(len(classifier.labels))
-        return fit_correction(np.stack([values for values, _ in known]), np.array([label for _, label in known]))
+        for one in scores:
+            if isinstance(one, RecordError):
+                raise one
+        values = np.stack([one.values for one in scores if isinstance(one, Scores)])
+        return fit_correction(values, np.array(labels))
 
     def _score(self, texts: Sequence[Sequence[str]], classifiers: Sequence[Classifier]) -> list[Scores | RecordError]:
         chosen, read = self._choose_labels(texts, classifiers)

@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.test_extending import with_added_lines
 
 ROOT = Path(__file__).parents[3]
@@ -20,6 +22,7 @@ def block(language: str) -> str:
     return str(text)
 
 
+@pytest.mark.integration  # two processes that start from nothing
 def test_the_kind_of_the_page_classifies(tmp_path: Path) -> None:
     for name in ("classer_core", "pipelines", "runners"):
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__", "training"))

