@@ -17,7 +17,7 @@ from classer_core.errors import RecordError
 from classer_core.models.continuations import Continuations
 from classer_core.models.hub import failed
 from classer_core.models.networks import Network, settings_digest
-from classer_core.models.prompts import by_classifier, encoded
+from classer_core.models.prompts import by_classifier, encoded, encoded_markup
 from classer_core.models.windowed import WindowScores
 from classer_core.models.windows import TokenIds, split, tokenize
 
@@ -55,7 +55,8 @@ class CausalReranker:
             raise failed(spec, "its vocabulary has no token for yes or for no", remedy)
         self._yes, self._no = vocabulary[YES], vocabulary[NO]
         self._continuations = Continuations(network)
-        self._head = encoded(self._backend, HEAD, special=True)
+        self._head = encoded_markup(self._backend, HEAD, special=True)
+        self._end = encoded_markup(self._backend, END)
         self._document = encoded(self._backend, DOCUMENT)
         self._tails = lru_cache(maxsize=CLASSIFIERS_KEPT)(self._encode_tails)
         settings = settings_digest(HEAD, DOCUMENT, END)
@@ -85,10 +86,9 @@ class CausalReranker:
         return len(self._head) + len(self._document) + max(map(len, self._tails(classifier)))
 
     def _encode_tails(self, classifier: Classifier) -> list[TokenIds]:
-        end = encoded(self._backend, END)
-        most = self._network.window_tokens // 2 - len(end)
+        most = self._network.window_tokens // 2 - len(self._end)
         labels = [encoded(self._backend, f" {statement}")[:most] for statement in label_statements(classifier)]
-        return [np.concatenate([label, end]) for label in labels]
+        return [np.concatenate([label, self._end]) for label in labels]
 
 
 def label_statements(classifier: Classifier) -> list[str]:

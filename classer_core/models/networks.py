@@ -189,6 +189,8 @@ def _load(spec: ModelSpec, auto_class: str, dtype: torch.dtype) -> tuple[Any, An
         raise failed(spec, "it has no fast tokenizer (tokenizer.json)", "Convert it with transformers")
     tokenizer.backend_tokenizer.no_truncation()
     tokenizer.backend_tokenizer.no_padding()
+    # "[SEP]" or "<|im_end|>" in a record is text: it must not end the place that the record has in the input.
+    tokenizer.backend_tokenizer.encode_special_tokens = True
     return model, tokenizer
 
 

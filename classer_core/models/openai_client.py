@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import random
 import time
 from collections.abc import Mapping, Sequence
@@ -70,7 +71,7 @@ class Client:
                 if wait_s is not None:
                     self._not_before = max(self._not_before, time.monotonic() + wait_s)
             except (aiohttp.ClientError, ConnectionError, TimeoutError) as error:
-                # The text of these errors may hold the URL, but never the key.
+                # Their text may hold the URL and words of the server, but not what was sent.
                 problem, wait_s = f"{type(error).__name__}: {str(error)[:200]}".rstrip(": "), None
             if attempt < ATTEMPTS:
                 await asyncio.sleep(wait_s if wait_s is not None else backoff_s(attempt))
@@ -87,17 +88,21 @@ class Client:
                 retry_after = retry_after_s(response.headers.get("Retry-After"))
                 raise _TemporaryError(f"HTTP {response.status}", retry_after)
             if response.status in (400, 422):
-                raise RejectedError(f"HTTP {response.status}: {reason_of(text)}")
+                raise RejectedError(f"HTTP {response.status}: {self._reason(text)}")
             if response.status != 200:
-                message = f"{self._url} answers HTTP {response.status}: {reason_of(text)}"
+                message = f"{self._url} answers HTTP {response.status}: {self._reason(text)}"
                 raise ModelLoadError(f"{message}. Correct model.id, its URL, or model.api_key.")
         try:
             answer = json.loads(text)
-        except ValueError:
+        except (ValueError, RecursionError):
             raise _TemporaryError("an answer that is not JSON", None) from None
         if not isinstance(answer, dict):
             raise _TemporaryError("an answer that is not a JSON object", None)
         return answer
+
+    def _reason(self, body: bytes) -> str:
+        """Return a server's own words for an error, without the key, which some of them repeat."""
+        return reason_of(body.replace(self._key.encode(), b"[key]") if self._key else body)
 
 
 class _TemporaryError(Exception):
@@ -117,13 +122,14 @@ def backoff_s(attempt: int) -> float:
 def retry_after_s(header: str | None) -> float | None:
     """Return the seconds that a server asks to wait, within limits; None if it asks for none, or by date.
 
-    >>> retry_after_s("2"), retry_after_s("999999"), retry_after_s("soon"), retry_after_s("-1")
+    >>> retry_after_s("2"), retry_after_s("999999"), retry_after_s("nan"), retry_after_s("-1")
     (2.0, 120.0, None, 0.0)
     """
     try:
-        return min(max(float(header or ""), 0.0), LONGEST_RETRY_AFTER_S)
+        seconds = float(header or "")
     except ValueError:
         return None
+    return None if math.isnan(seconds) else min(max(seconds, 0.0), LONGEST_RETRY_AFTER_S)
 
 
 def reason_of(body: bytes) -> str:
@@ -136,7 +142,7 @@ def reason_of(body: bytes) -> str:
     try:
         error = json.loads(body)["error"]
         text = str(error["message"] if isinstance(error, Mapping) else error)
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         pass
     return " ".join(text.split())[:200]
 

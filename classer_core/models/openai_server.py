@@ -40,6 +40,8 @@ MAX_ANSWER_TOKENS = 200
 # Changes with every change of the prompt, so that cached answers are not found any more.
 PROMPT_VERSION = 1
 CHARS_A_TOKEN = 4
+# Asked where every record failed, or one was rejected: shows whether the server or the record is at fault.
+PROBE, PROBE_CLASSIFIER = "hello", Classifier(("complaint", "greeting"))
 
 
 def load(spec: ModelSpec, threads: int | None = None) -> Model:
@@ -48,7 +50,7 @@ def load(spec: ModelSpec, threads: int | None = None) -> Model:
     Raises:
         JobError: the environment has no key of the name that the job gives.
     """
-    key = None if spec.api_key is None else from_environment(spec.api_key, "model.api_key")
+    key = None if spec.api_key is None else from_environment(spec.api_key, "model.api_key").strip()
     return with_shortlist(ServerScorer(spec, key), spec.shortlist, threads)
 
 
@@ -89,7 +91,7 @@ class ServerScorer:
             asked = [self._score_one(client, *pair) for pair in zip(windows, classifiers, strict=True)]
             scores = await asyncio.gather(*asked)
             if all(isinstance(one, RecordError) for one in scores):
-                probe = await self._score_one(client, "hello", Classifier.of(["greeting", "complaint"]))
+                probe = await self._score_one(client, PROBE, PROBE_CLASSIFIER)
                 if isinstance(probe, RecordError):
                     raise StorageError(f"model server {self._url}: {probe.message}")
             return scores
@@ -115,6 +117,9 @@ class ServerScorer:
         try:
             answer = await client.ask(body)
         except RejectedError:
+            # Whatever is in a record, such as a text that is too long, must not decide how others are asked.
+            if text != PROBE and await self._takes_letters(client):
+                raise
             self._gives_logprobs = False
             return None
         used.add(answer)
@@ -122,6 +127,10 @@ class ServerScorer:
         if shares is None:
             return None
         return np.asarray(np.log(np.array(shares) + LEAST), np.float32)
+
+    async def _takes_letters(self, client: Client) -> bool:
+        """Return whether the server answers a request for probabilities at all."""
+        return await self._by_letters(client, PROBE, PROBE_CLASSIFIER, _Usage()) is not None
 
     async def _by_structure(self, client: Client, text: str, classifier: Classifier, used: _Usage) -> Values:
         """Return logits by an answer that must be a label, or a list of labels in mode multi."""

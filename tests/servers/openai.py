@@ -70,7 +70,8 @@ class _Handler(BaseHTTPRequestHandler):
         if self.path != "/v1/chat/completions":
             self._send(404, b"")
         elif self.owner.key and self.headers.get("Authorization") != f"Bearer {KEY}":
-            self._send(401, b'{"error": {"message": "Incorrect API key provided"}}')
+            message = f"Incorrect API key provided: {self.headers.get('Authorization')}"
+            self._send(401, json.dumps({"error": {"message": message}}).encode())
         elif "always500" in text or ("once500" in text and attempt == 1):
             self._send(500, b"oops")
         elif "once429" in text and attempt == 1:

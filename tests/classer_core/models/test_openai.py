@@ -90,6 +90,13 @@ def test_every_record_has_one_row_whatever_fails(server: OpenAIServer) -> None:
     assert server.most_at_once <= 8
 
 
+def test_a_rejected_record_does_not_change_how_others_are_asked(server: OpenAIServer) -> None:
+    rejected, plain = classify(server, ["rejected sales", "plain sales"], concurrency=1)
+    assert isinstance(rejected, Failure)
+    assert 0.8 < plain.confidence < 1  # by probabilities; that of a structured answer is 0.8
+    assert not any("response_format" in body for body in server.bodies)
+
+
 def test_a_slow_answer_is_asked_for_again(server: OpenAIServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(openai_client, "TOTAL_TIMEOUT_S", 0.5)
     slow, plain = classify(server, ["onceslow billing", "plain sales"])
@@ -136,7 +143,7 @@ def test_the_key_is_the_environments_and_nowhere_else(
             load_model(spec)
         monkeypatch.setenv("LOOPBACK_KEY", "wrong-secret")
         with pytest.raises(
-            ModelLoadError, match=r"HTTP 401: Incorrect API key provided. Correct .*model.api_key"
+            ModelLoadError, match=r"HTTP 401: Incorrect API key provided: Bearer \[key\]. Correct .*model.api_key"
         ) as raised:
             classify(server, ["sales"], api_key="env:LOOPBACK_KEY")
         assert "wrong-secret" not in str(raised.value)
