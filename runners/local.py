@@ -34,6 +34,7 @@ from pipelines.writers.lease import held
 from pipelines.writers.publish import settle
 from runners.adapt import adapted
 from runners.beam_options import new_pipeline
+from runners.certify import certified
 from runners.flink.ending import wait_for_stream
 from runners.launch_checks import check_budget, check_places, exclusive_folders, folders_of
 from runners.options import launch_options
@@ -81,7 +82,8 @@ def run_job(
     pipeline = new_pipeline(runner, launch.options)
     run = run_name()
     check_budget(job, runner, launch.at_once)
-    job = adapted(job, str(folder), threads_at_once(launch.at_once))
+    threads = threads_at_once(launch.at_once)
+    job = certified(adapted(job, str(folder), threads), str(folder), threads)
     columns = job.source.find_columns(job.selection)
     check_places(job, columns, run, str(folder))
     look = first_look(job.source, columns, job.requests, str(folder))

@@ -124,6 +124,22 @@ class ModelSpec(BaseModel):
         return self
 
 
+class GuaranteeSpec(BaseModel):
+    """What is proven of the answers of a cascade's first model.
+
+    Attributes:
+        precision: share of right answers (0-1) among those that are trusted, at least.
+        confidence: probability (0-1) that this holds, over the drawing of the rows that prove it.
+        budget: rows whose right answer the second model is asked for.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    precision: Annotated[float, Field(ge=0.5, lt=1)] = 0.95
+    confidence: Annotated[float, Field(ge=0.5, lt=1)] = 0.95
+    budget: Annotated[int, Field(ge=50, le=100_000)] = 400
+
+
 class CascadeSpec(BaseModel):
     """Two models, the second of which is asked where the first is not sure.
 
@@ -131,17 +147,28 @@ class CascadeSpec(BaseModel):
         first: reads every text.
         then: reads the texts about which the first is not sure.
         below: the confidence of the first (0-1) below which the second is asked.
+        guarantee: instead of `below`: what is proven of the answers of the first before it is trusted.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     first: ModelSpec = ModelSpec()
     then: ModelSpec
-    below: Annotated[float, Field(gt=0, le=1, strict=False)]
+    below: Annotated[float, Field(gt=0, le=1, strict=False)] | None = None
+    guarantee: GuaranteeSpec | None = None
 
     def to_document(self) -> dict[str, Any]:
         """Return the plain value that a job file would hold."""
-        return {"first": self.first.to_document(), "then": self.then.to_document(), "below": self.below}
+        models = {"first": self.first.to_document(), "then": self.then.to_document()}
+        if self.guarantee is not None:
+            return models | {"guarantee": self.guarantee.model_dump()}
+        return models | {"below": self.below}
+
+    @model_validator(mode="after")
+    def _one_limit(self) -> CascadeSpec:
+        if (self.below is None) == (self.guarantee is None):
+            raise ValueError("needs either below or guarantee")
+        return self
 
 
 def _tag(value: Any) -> str:

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ValidationError
 from classer_core.classifiers import shown
 from classer_core.errors import JobError, Problem
 from classer_core.filesystems import is_url
-from classer_core.models.spec import CascadeSpec, ModelSpec
+from classer_core.models.spec import CascadeSpec, GuaranteeSpec, ModelSpec
 from classer_core.saved import ClassifierStore
 from classer_core.storage_errors import as_problem
 from pipelines.job.checks import problems_of
@@ -138,7 +138,7 @@ def _problem(item: Any, file: Path) -> Problem:
         if len(parts) > 1 and parts[1] in kinds:
             section = kinds[parts.pop(1)]
             if section is CascadeSpec and len(parts) > 2:
-                section = ModelSpec
+                section = GuaranteeSpec if parts[1] == "guarantee" else ModelSpec
         elif kind.startswith("union_tag"):
             parts.append("format")
             value = value.get("format") if isinstance(value, Mapping) else value

@@ -51,21 +51,11 @@ def tune(
 
 
 def _lesson(job: Job, job_file: Path, gold: str | None, gold_column: str, sample: int) -> Lesson:
-    from classer_core.documents.expander import expanded_texts
-    from pipelines.gold import read_gold
-    from pipelines.sample import records_of
     from runners.adapt import embedding_model, lesson_of
+    from runners.labelled import labelled_texts
 
     folder = str(job_file.resolve().parent)
-    rows = []
-    if gold is not None:
-        known = read_gold(job.spelled_out(), gold, gold_column, folder)
-        source = known.source or job.source
-        named = [] if known.source else job.record_fields  # the columns of a gold file are all mapped
-        asked = job.model_copy(update={"source": source, "record_fields": named})
-        records = records_of(asked, folder, known.labels.keys())
-        texts = zip(records, expanded_texts(records), strict=True)
-        rows = [(text, label) for record, text in texts if text for label in known.labels[record.id][:1]]
+    rows = labelled_texts(job, folder, gold, gold_column)
     return lesson_of(job, folder, embedding_model(job), sample, rows)
 
 
