@@ -70,14 +70,24 @@ def lesson_of(
         LearningError: records bring their own labels, or there is too little to learn from.
         JobError: the source is a stream or can't be read.
     """
+    classifier, texts = classifier_and_texts(job, folder, sample)
+    return learn(model, classifier, texts, rows)
+
+
+def classifier_and_texts(job: Job, folder: str, sample: int) -> tuple[Classifier, list[str]]:
+    """Return a job's classifier, and a sample of its texts.
+
+    Raises:
+        LearningError: records bring their own labels.
+        JobError: the source is a stream or can't be read.
+    """
     from classer_core.documents.expander import expanded_texts
     from pipelines.sample import sample_records
 
     classifier = job.request_parser().classifier
     if classifier is None:
         raise LearningError("the job has no labels of its own, its records bring them: there is nothing to tune")
-    texts = [text for text in expanded_texts(sample_records(job, folder, sample)) if text]
-    return learn(model, classifier, texts, rows)
+    return classifier, [text for text in expanded_texts(sample_records(job, folder, sample)) if text]
 
 
 def embedding_model(job: Job, threads: int | None = None) -> EmbeddingModel:
