@@ -45,6 +45,7 @@ benchmarks: $(READY) ## Prints the tables of tests/benchmarks/README.md (needs C
 	$(BIN)/python -m tests.benchmarks.rows
 	$(BIN)/python -m tests.benchmarks.repeats
 	$(BIN)/python -m tests.benchmarks.quality
+	$(BIN)/python -m tests.benchmarks.guarantee
 	$(BIN)/python -m tests.benchmarks.documents
 	$(BIN)/python -m tests.benchmarks.warehouse
 	$(BIN)/python -m tests.benchmarks.streams

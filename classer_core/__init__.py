@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from classer_core.models import Model as Model
     from classer_core.models import Scores as Scores
     from classer_core.models.loading import load_model as load_model
+    from classer_core.models.spec import ModelSpec as ModelSpec
     from classer_core.records import Failure as Failure
     from classer_core.records import LabelConfidence as LabelConfidence
     from classer_core.records import Record as Record
@@ -50,6 +51,7 @@ _MODULES = {
     "learning": ["Lesson", "learn"],
     "models": ["Model", "Scores"],
     "models.loading": ["load_model"],
+    "models.spec": ["ModelSpec"],
     "records": ["Failure", "LabelConfidence", "Record", "Result"],
     "saved": ["ClassifierStore"],
 }

@@ -12,6 +12,7 @@ from classer_core.cached import load_cached_engine
 from classer_core.classifiers import Classifier
 from classer_core.errors import RecordError
 from classer_core.models import EMBEDDED
+from classer_core.models.spec import AnyModelSpec
 from classer_core.records import Failure, Record, Result
 from classer_core.requests import checked_text
 
@@ -44,7 +45,7 @@ def classify(
     min_confidence: float | None = None,
     fallback_label: str | None = None,
     cache: bool = True,
-    model: str = EMBEDDED,
+    model: str | AnyModelSpec = EMBEDDED,
 ) -> Result:
     """Return the result of classifying one text.
 
@@ -61,7 +62,7 @@ def classify(
         min_confidence: the confidence (0-1) below which the result abstains; None to never abstain.
         fallback_label: the label of a result that abstains.
         cache: whether an answer that this process has given before is used again.
-        model: "embedded", a Hugging Face id, or a local folder.
+        model: "embedded", "KIND:ID", a bare ID, or a `ModelSpec`.
 
     Raises:
         RecordError: an argument is invalid; `code`, `field` and `message` say which and why.
@@ -88,7 +89,7 @@ def classify_batch(
     min_confidence: float | None = None,
     fallback_label: str | None = None,
     cache: bool = True,
-    model: str = EMBEDDED,
+    model: str | AnyModelSpec = EMBEDDED,
 ) -> BatchResponse:
     """Return one result or failure per text, with the ids "0", "1", ...; the arguments are those of `classify`.
 
@@ -108,7 +109,7 @@ def classify_batch(
 
 
 def _classify(
-    texts: Sequence[str], classifier: Classifier, abstention: Abstention, cache: bool, model: str
+    texts: Sequence[str], classifier: Classifier, abstention: Abstention, cache: bool, model: str | AnyModelSpec
 ) -> list[Result | Failure]:
     """Return one outcome per text. Answers are cached in memory only: a library call writes no files."""
     outcomes: list[Result | Failure] = []

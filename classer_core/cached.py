@@ -15,6 +15,7 @@ from classer_core.cache.guarded import GuardedCache
 from classer_core.cache.memory import MemoryCache
 from classer_core.engine import Engine, load_engine, outcome_of
 from classer_core.kept import is_answer_to
+from classer_core.models.spec import AnyModelSpec, ModelSpec
 from classer_core.records import Answer, Failure, Outcome, Record
 
 AnswersByFingerprint = dict[bytes, Answer | Failure]
@@ -243,7 +244,11 @@ _loading = threading.Lock()
 
 
 def load_cached_engine(
-    cache: str, model: str, visual_model: str, page_overflow: str, threads: int | None = None
+    cache: str,
+    model: str | AnyModelSpec,
+    visual_model: str | ModelSpec,
+    page_overflow: str,
+    threads: int | None = None,
 ) -> CachedEngine:
     """Return the engine for these models behind this cache, one copy per process.
 
@@ -261,7 +266,7 @@ def load_cached_engine(
 
 @lru_cache(maxsize=2)
 def _load_cached_engine(
-    cache: str, model: str, visual_model: str, page_overflow: str, threads: int | None
+    cache: str, model: str | AnyModelSpec, visual_model: str | ModelSpec, page_overflow: str, threads: int | None
 ) -> CachedEngine:
     return with_cache(cache, lambda: load_engine(model, visual_model, page_overflow, threads))
 

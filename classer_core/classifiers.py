@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
 from classer_core.errors import FailureCode, RecordError
 from classer_core.learned import Learned
+from classer_core.limits import Limits
 
 MAX_LABELS = 200
 MAX_LABEL_CHARS = 100
@@ -33,6 +34,7 @@ class Classifier:
         mode: "single" for exactly one label per text, "multi" for any number.
         threshold: in mode multi, the probability (0-1) from which a label is given.
         learned: the head that `classer tune` fitted.
+        limits: from which certainty a cascade trusts its first model, as `classer certify` has proven.
         saved_as: `name@vN` of a saved classifier.
     """
 
@@ -43,6 +45,7 @@ class Classifier:
     mode: str = "single"
     threshold: float = DEFAULT_THRESHOLD
     learned: Learned | None = None
+    limits: Limits | None = None
     saved_as: str | None = field(default=None, compare=False)
 
     @classmethod
@@ -55,6 +58,7 @@ class Classifier:
         mode: str | None = None,
         threshold: float | None = None,
         learned: Mapping[str, Any] | None = None,
+        limits: Mapping[str, Any] | None = None,
     ) -> Classifier:
         """Return the classifier with these fields, after checking them.
 
@@ -66,10 +70,11 @@ class Classifier:
             mode: "single" or "multi".
             threshold: 0-1.
             learned: as `Learned.to_mapping` returns it.
+            limits: as `Limits.to_mapping` returns it.
 
         Raises:
-            RecordError: a field is invalid (`field` says which), or `learned` is damaged or was fitted for other
-                labels.
+            RecordError: a field is invalid (`field` says which), or `learned` or `limits` is damaged or was made
+                for other labels.
         """
         checked = _labels(labels)
         return cls(
@@ -80,6 +85,7 @@ class Classifier:
             mode=_mode(mode),
             threshold=_threshold(threshold),
             learned=_learned(learned, checked, _mode(mode)),
+            limits=_limits(limits, checked),
         )
 
     def to_mapping(self) -> dict[str, Any]:
@@ -92,6 +98,7 @@ class Classifier:
             "mode": self.mode,
             "threshold": self.threshold,
             "learned": self.learned.to_mapping() if self.learned is not None else None,
+            "limits": self.limits.to_mapping() if self.limits is not None else None,
         }
         return {name: value for name, value in fields.items() if value not in (None, {})}
 
@@ -100,6 +107,27 @@ class Classifier:
         """Return the SHA-256 of all fields but `saved_as`, in hex."""
         canonical = json.dumps(self.to_mapping(), sort_keys=True, ensure_ascii=False)
         return hashlib.sha256(canonical.encode()).hexdigest()
+
+    @property
+    def is_exclusive(self) -> bool:
+        """Return whether exactly one label is right; otherwise each label is right or wrong by itself."""
+        return self.mode == "single" and len(self.labels) > 1
+
+    def restricted(self, labels: Sequence[str]) -> Classifier:
+        """Return this classifier with some of its labels only, and `as_written`."""
+        kept = frozenset(labels)
+        return replace(
+            self,
+            labels=tuple(label for label in self.labels if label in kept),
+            descriptions=tuple(item for item in self.descriptions if item[0] in kept),
+            examples=tuple(item for item in self.examples if item[0] in kept),
+            learned=None,
+            limits=None,
+        )
+
+    def as_written(self) -> Classifier:
+        """Return this classifier without what `classer tune` and `classer certify` have made of the words in it."""
+        return self if self.learned is None and self.limits is None else replace(self, learned=None, limits=None)
 
     @cached_property
     def name(self) -> str:
@@ -226,3 +254,16 @@ def _learned(value: Any, labels: tuple[str, ...], mode: str) -> Learned | None:
         )
         raise RecordError(FailureCode.CLASSIFIER_INVALID, message, "classifier")
     return learned
+
+
+def _limits(value: Any, labels: tuple[str, ...]) -> Limits | None:
+    if value is None:
+        return None
+    try:
+        limits = Limits.of(value)
+    except ValueError as error:
+        raise RecordError(FailureCode.CLASSIFIER_INVALID, str(error), "classifier") from error
+    if unknown := [label for label, _ in limits.from_certainty if label not in labels]:
+        message = f"the classifier was certified with the label {shown(unknown[0])}, which it lacks: certify it again"
+        raise RecordError(FailureCode.CLASSIFIER_INVALID, message, "classifier")
+    return limits

@@ -12,11 +12,12 @@ from classer_core.classifiers import Classifier
 from classer_core.contents import Content, Page, PixelNeeds
 from classer_core.documents.expander import Expander
 from classer_core.documents.office import Office
-from classer_core.errors import FailureCode, ModelLoadError, RecordError
+from classer_core.errors import FailureCode, ModelLoadError, RecordError, StorageError
 from classer_core.fingerprint import configuration, fingerprint
 from classer_core.models import Model, Scores
 from classer_core.models.combined import CombinedModel
 from classer_core.models.loading import load_model, load_visual_model
+from classer_core.models.spec import AnyModelSpec, ModelSpec
 from classer_core.models.visual import VisualModel
 from classer_core.records import Answer, Failure, Outcome, Record, Result
 from classer_core.scoring import above_threshold, choose
@@ -162,7 +163,7 @@ class Engine:
             return []
         try:
             return self.model.score(contents, classifiers)
-        except (MemoryError, ModelLoadError):
+        except (MemoryError, ModelLoadError, StorageError):
             raise
         except Exception as error:  # whatever a model raises on a record is that record's failure
             if len(contents) == 1:
@@ -205,11 +206,13 @@ def outcome_of(
 
 
 @lru_cache(maxsize=2)
-def load_engine(model: str, visual_model: str, page_overflow: str, threads: int | None = None) -> Engine:
+def load_engine(
+    model: str | AnyModelSpec, visual_model: str | ModelSpec, page_overflow: str, threads: int | None = None
+) -> Engine:
     """Return the engine for the models that a job names, one copy per process.
 
     Args:
-        model: the job's `model`: `embedded`, a Hugging Face id, or a local folder.
+        model: the job's `model`: `embedded`, `KIND:ID`, a bare ID, or all of its settings.
         visual_model: the job's `visual_model`; also `none`.
         page_overflow: `truncate` to read the first pages of long documents, `fail` to fail them.
         threads: CPU threads of the models (default: all cores).

@@ -51,6 +51,37 @@ def has_integer_units() -> bool:
     return bool(INTEGER_CPU_FLAGS & cpu_flags())
 
 
+def free_memory_bytes(device: str) -> int | None:
+    """Return the memory that a model may take on a device, within a container's limit; None where it is not known."""
+    if device == "cuda":
+        import torch
+
+        return int(torch.cuda.mem_get_info()[0])
+    free = [size for size in (_free_system_bytes(), _free_container_bytes()) if size is not None]
+    return min(free, default=None)
+
+
+def _free_system_bytes() -> int | None:
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+    except OSError:
+        return None
+    sizes = {line.partition(":")[0]: line.split()[1] for line in lines if ":" in line}
+    return int(sizes["MemAvailable"]) * 1024 if "MemAvailable" in sizes else None
+
+
+def _free_container_bytes(folder: Path = Path("/sys/fs/cgroup")) -> int | None:
+    """Return the free memory of this process's control group (version 2); None without a limit."""
+    try:
+        limit = (folder / "memory.max").read_text().strip()
+        used = int((folder / "memory.current").read_text())
+        # Cached files are given up when memory is needed.
+        cached = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())["inactive_file"]
+    except (OSError, ValueError, KeyError):
+        return None
+    return None if limit == "max" else max(0, int(limit) - used + int(cached))
+
+
 def cpu_flags() -> set[str]:
     """Return the instruction-set flags of the first processor; an empty set on systems without /proc/cpuinfo."""
     try:

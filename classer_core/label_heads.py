@@ -61,7 +61,7 @@ class LabelHeads:
         """Return the classifier's calibrated head: the tuned one, or one fitted on its words and examples."""
         if classifier.learned is not None:
             return classifier.learned.head(classifier.labels)
-        if classifier.mode == "multi" or len(classifier.labels) == 1:
+        if not classifier.is_exclusive:
             return CALIBRATION.each_alone(self.vectors(classifier))
         if not classifier.examples:
             return CALIBRATION.by_words(self.vectors(classifier))

@@ -84,7 +84,7 @@ def learn(
         LearningError: mode multi, a single label, a gold label that the classifier does not have, or too few texts.
     """
     _check(classifier, texts, gold)
-    untaught = dataclasses.replace(classifier, learned=None)
+    untaught = classifier.as_written()
     step = -(-len(texts) // MAX_TEXTS)
     texts = texts[:: max(step, 1)]
     corpus = model.embed(texts)
@@ -113,7 +113,7 @@ def learn(
     digest = hashlib.sha256("\0".join([*texts, *(f"{text}\1{label}" for text, label in gold)]).encode()).hexdigest()
     learned = Learned.of_head(head, model.weights_id, classifier.labels, len(texts), len(gold), digest)
     return Lesson(
-        classifier=dataclasses.replace(classifier, learned=learned),
+        classifier=dataclasses.replace(untaught, learned=learned),
         accuracy_before=round(accuracy_before, 4),
         accuracy_after=round(accuracy_after, 4),
         changed=round(changed, 4),

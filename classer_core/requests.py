@@ -135,7 +135,7 @@ class RequestParser:
         merged.pop("classifier", None)
         classifier = Classifier.of(**merged)
         if saved is not None and replace(classifier, threshold=saved.threshold) != saved:
-            classifier = replace(classifier, learned=None)  # it was tuned for the saved fields
+            classifier = classifier.as_written()  # it was tuned and certified for the saved fields
         return saved if saved == classifier and saved is not None else classifier
 
     def _saved_classifier(self, reference: Any) -> Classifier:

@@ -24,6 +24,7 @@ from classer_core.cached import load_cached_engine, with_cache
 from classer_core.engine import Engine
 from classer_core.environment import FROM_ENVIRONMENT, holds_password
 from classer_core.fetching import FetchRules
+from classer_core.models.spec import AnyModelSpec, ModelSpec
 from classer_core.records import OWN_FIELDS, REQUEST_FIELDS
 from classer_core.requests import RequestParser
 from pipelines import classify
@@ -103,7 +104,7 @@ class ClassifyRecords(beam.PTransform[Any, Any]):
         record_fields: request fields that records may set, besides `id`, `text` and those in `columns`, as in
             `["labels", "image"]`. Name only what whoever writes the records may choose.
         passthrough: whether the records' columns follow in results, or which of them.
-        model: `embedded`, a Hugging Face id, or a folder.
+        model: `embedded`, `KIND:ID`, a bare ID, or a `ModelSpec`.
         visual_model: what looks at pictures and pages.
         page_overflow: `fail` or `truncate` documents that have too many pages.
         allow_paths: where paths in records may lead.
@@ -131,8 +132,8 @@ class ClassifyRecords(beam.PTransform[Any, Any]):
         columns: Mapping[str, str] | None = None,
         record_fields: Sequence[str] = (),
         passthrough: bool | Sequence[str] = True,
-        model: str = "embedded",
-        visual_model: str = "embedded",
+        model: str | AnyModelSpec = "embedded",
+        visual_model: str | ModelSpec = "embedded",
         page_overflow: str = "fail",
         allow_paths: Sequence[str] = (),
         allow_hosts: Sequence[str] = (),

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from classer_core.classifiers import Classifier, shown
 from classer_core.errors import JobError, LearningError, Problem
 from classer_core.learning import Lesson, learn
+from classer_core.models.spec import ModelSpec
 from classer_core.saved import ClassifierStore
 from classer_core.storage_errors import as_problem
 
@@ -69,14 +70,24 @@ def lesson_of(
         LearningError: records bring their own labels, or there is too little to learn from.
         JobError: the source is a stream or can't be read.
     """
+    classifier, texts = classifier_and_texts(job, folder, sample)
+    return learn(model, classifier, texts, rows)
+
+
+def classifier_and_texts(job: Job, folder: str, sample: int) -> tuple[Classifier, list[str]]:
+    """Return a job's classifier, and a sample of its texts.
+
+    Raises:
+        LearningError: records bring their own labels.
+        JobError: the source is a stream or can't be read.
+    """
     from classer_core.documents.expander import expanded_texts
     from pipelines.sample import sample_records
 
     classifier = job.request_parser().classifier
     if classifier is None:
         raise LearningError("the job has no labels of its own, its records bring them: there is nothing to tune")
-    texts = [text for text in expanded_texts(sample_records(job, folder, sample)) if text]
-    return learn(model, classifier, texts, rows)
+    return classifier, [text for text in expanded_texts(sample_records(job, folder, sample)) if text]
 
 
 def embedding_model(job: Job, threads: int | None = None) -> EmbeddingModel:
@@ -89,10 +100,11 @@ def embedding_model(job: Job, threads: int | None = None) -> EmbeddingModel:
     from classer_core.models.loading import load_model
     from classer_core.models.sentence_embedding import EmbeddingModel
 
-    model = load_model(job.model, threads)
+    spec = job.model if isinstance(job.model, ModelSpec) else job.model.first
+    model = load_model(spec, threads)
     if not isinstance(model, EmbeddingModel):
         message = "does not embed texts, so it can't learn from them"
-        raise JobError([Problem("model", shown(job.model), message, "Name a sentence-embedding model.")])
+        raise JobError([Problem("model", shown(spec.id), message, "Name a sentence-embedding model.")])
     return model
 
 

@@ -15,7 +15,7 @@ from rich.table import Column, Table
 
 from classer_core import __version__
 from classer_core.errors import JobError, Problem
-from runners.commands import cache, classifiers, compare, evaluate, tune
+from runners.commands import cache, certify, classifiers, compare, evaluate, tune
 from runners.console import JobFile, Overrides, drop_noise, out, plain
 from runners.exits import exit_codes
 from runners.serve.command import serve
@@ -28,6 +28,7 @@ app.add_typer(classifiers.app, name="classifiers", no_args_is_help=True)
 app.command()(compare.compare)
 app.command()(evaluate.evaluate)
 app.command()(tune.tune)
+app.command()(certify.certify)
 app.command()(cache.cache)
 app.command()(serve)
 
@@ -123,7 +124,7 @@ def classify(
     threshold: Annotated[float, typer.Option(help="For --multi.")] = 0.5,
     min_confidence: Annotated[float | None, typer.Option(help="Below it: no label, abstained.")] = None,
     fallback_label: Annotated[str | None, typer.Option(help="The label of those, instead of none.")] = None,
-    model: Annotated[str, typer.Option(help="embedded, a Hugging Face id, or a folder.")] = "embedded",
+    model: Annotated[str, typer.Option(help="embedded, KIND:ID, or an ID; docs/models.md.")] = "embedded",
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
 ) -> None:
     """Classifies texts, without a job file and without Beam."""

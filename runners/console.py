@@ -23,5 +23,10 @@ def plain(value: str, style: str = "") -> Text:
 
 
 def drop_noise() -> None:
-    """Beam warns of Google's libraries, which a job without them does not need."""
+    """Beam warns of Google's libraries, which a job without them does not need.
+
+    Other warnings are printed. Without a handler of our own, the first one would install one that writes to wherever
+    standard error is redirected at that moment.
+    """
+    logging.basicConfig(format="%(message)s", level=logging.WARNING)
     logging.getLogger().addFilter(lambda record: "apitools not found" not in record.getMessage())

@@ -22,6 +22,7 @@ from pipelines.gold import Gold, read_gold
 from pipelines.job.model import Job
 from pipelines.outputs.files import FileOutput
 from runners.adapt import adapted
+from runners.certify import certified
 from runners.local import run_job
 
 DETECTION_THRESHOLD = 0.5
@@ -52,7 +53,7 @@ def evaluate_job(
         ModelLoadError: the model can't be loaded.
     """
     folder = job_file.resolve().parent
-    asked = adapted(job, str(folder))
+    asked = certified(adapted(job, str(folder)), str(folder))
     job = asked.spelled_out()
     gold = read_gold(job, gold_path, gold_column, str(folder))
     with tempfile.TemporaryDirectory(prefix="classer-evaluate-") as scratch:

@@ -22,6 +22,7 @@ from classer_core.engine import Engine
 from classer_core.errors import TooManyFailuresError, UnreadableFilesError
 from classer_core.fetching.rules import without_secrets
 from classer_core.hardware import available_cores
+from classer_core.models.spec import AnyModelSpec, ModelSpec
 from classer_core.storage import join
 from pipelines import progress
 from pipelines.graph import build
@@ -33,6 +34,7 @@ from pipelines.writers.lease import held
 from pipelines.writers.publish import settle
 from runners.adapt import adapted
 from runners.beam_options import new_pipeline
+from runners.certify import certified
 from runners.flink.ending import wait_for_stream
 from runners.launch_checks import check_budget, check_places, exclusive_folders, folders_of
 from runners.options import launch_options
@@ -80,7 +82,8 @@ def run_job(
     pipeline = new_pipeline(runner, launch.options)
     run = run_name()
     check_budget(job, runner, launch.at_once)
-    job = adapted(job, str(folder), threads_at_once(launch.at_once))
+    threads = threads_at_once(launch.at_once)
+    job = certified(adapted(job, str(folder), threads), str(folder), threads)
     columns = job.source.find_columns(job.selection)
     check_places(job, columns, run, str(folder))
     look = first_look(job.source, columns, job.requests, str(folder))
@@ -172,7 +175,9 @@ def loader(job: Job, runner: str, at_once: int) -> Callable[[], CachedEngine]:
     return partial(load_share, cache_url(job, runner), job.model, job.visual_model, job.page_overflow, at_once)
 
 
-def load_share(cache: str, model: str, visual_model: str, page_overflow: str, at_once: int) -> CachedEngine:
+def load_share(
+    cache: str, model: AnyModelSpec, visual_model: ModelSpec, page_overflow: str, at_once: int
+) -> CachedEngine:
     """The engine on a worker's machine, whose cores are shared by so many bundles that are classified at once."""
     engine = load_cached_engine(cache, model, visual_model, page_overflow, threads_at_once(at_once))
     gc.freeze()  # as below, for the process of a worker

@@ -25,12 +25,14 @@ class Scores:
         tokens: tokens that were read, with special tokens and image tokens.
         strongest: position of the part of the content that speaks most for the best label.
         visual_tokens: image tokens that were read; None if no picture was looked at.
+        model: id of the model that made these scores, where several may; None for the one that was asked.
     """
 
     values: npt.NDArray[np.float32]
     tokens: int
     strongest: int = 0
     visual_tokens: int | None = None
+    model: str | None = None
 
 
 class Model(Protocol):

@@ -32,9 +32,10 @@ class CombinedModel:
 
     def id_for(self, scores: Scores) -> str:
         """Return the ids of the models that made these scores: the text model, and the visual one if it was used."""
+        text_id = scores.model or self.text.id
         if scores.visual_tokens is None or self.visual is None:
-            return self.text.id
-        return f"{self.text.id}+{self.visual.id}"
+            return text_id
+        return f"{text_id}+{self.visual.id}"
 
     def score(self, contents: Sequence[Content], classifiers: Sequence[Classifier]) -> list[Scores | RecordError]:
         """Return the scores of each content for the classifier at the same position, as `Model.score` does.
@@ -160,4 +161,5 @@ def _combined(text: Scores | None, pictures: _PictureScores) -> Scores:
     if text is not None and (1 - share) * float(text.values[best] - text.values.mean()) > max(contributions):
         strongest = text.strongest
     tokens = pictures.tokens + (text.tokens if text is not None else 0)
-    return Scores(np.asarray(values, np.float32), tokens, strongest, pictures.tokens)
+    model = text.model if text is not None else None
+    return Scores(np.asarray(values, np.float32), tokens, strongest, pictures.tokens, model)

@@ -59,12 +59,16 @@ class LoadedEncoder:
     digest: str
 
 
-def load_encoder(name: str, threads: int) -> LoadedEncoder:
+def load_encoder(
+    name: str, threads: int, revision: str | None = None, trust_remote_code: bool = False
+) -> LoadedEncoder:
     """Load an encoder.
 
     Args:
         name: `embedded`, a Hugging Face id, or a local folder.
         threads: CPU threads it may use.
+        revision: branch, tag or commit on the hub.
+        trust_remote_code: whether code that comes with the model may run.
 
     Raises:
         ModelLoadError: it can't be loaded; the message says why and what to do.
@@ -73,12 +77,12 @@ def load_encoder(name: str, threads: int) -> LoadedEncoder:
         return _embedded(threads)
     if hardware.best_device() == "cpu":
         try:
-            return _packed(hub_folder(name), threads)
+            return _packed(hub_folder(name, revision), threads)
         except UnpackableError as reason:
             log.info("model %s is not computed in int8: %s", name, reason)
     from classer_core.models.general import GeneralEncoder
 
-    general = GeneralEncoder.load(name, Path(name), threads)
+    general = GeneralEncoder.load(name, Path(name), threads, revision, trust_remote_code)
     return LoadedEncoder(general, general.tokenizer, general.window_tokens, general.prompts, general.digest)
 
 

@@ -40,7 +40,7 @@ class ModelFolder:
     prompts: Mapping[str, str]
 
 
-def hub_folder(name: str) -> Path:
+def hub_folder(name: str, revision: str | None = None) -> Path:
     """Return a model's folder: the local one of this name, or that in the Hugging Face cache, downloaded if necessary.
 
     Raises:
@@ -51,8 +51,8 @@ def hub_folder(name: str) -> Path:
     from huggingface_hub import hf_hub_download, snapshot_download
 
     try:
-        _config(Path(hf_hub_download(name, "config.json")).parent)
-        return Path(snapshot_download(name, allow_patterns=FILES))
+        _config(Path(hf_hub_download(name, "config.json", revision=revision)).parent)
+        return Path(snapshot_download(name, revision=revision, allow_patterns=FILES))
     except UnpackableError:
         raise
     except Exception as error:  # GeneralEncoder asks the hub again and reports the error

@@ -53,13 +53,17 @@ class GeneralEncoder:
         self.prompts = {key: prompt for key, prompt in model.prompts.items() if prompt}
 
     @classmethod
-    def load(cls, name: str, path: Path, threads: int) -> GeneralEncoder:
+    def load(
+        cls, name: str, path: Path, threads: int, revision: str | None = None, trust_remote_code: bool = False
+    ) -> GeneralEncoder:
         """Load a model on the best device of this machine.
 
         Args:
             name: the job's `model`, for messages.
             path: the model's folder, or its Hugging Face id.
             threads: CPU threads it may use.
+            revision: branch, tag or commit on the hub.
+            trust_remote_code: whether code that comes with the model may run.
 
         Raises:
             ModelLoadError: it can't be loaded; the message says why and what to do.
@@ -75,6 +79,8 @@ class GeneralEncoder:
                     device=device,
                     model_kwargs={"dtype": torch.float32},
                     local_files_only=path.is_dir(),
+                    revision=revision,
+                    trust_remote_code=trust_remote_code,
                 )
             except (OSError, ValueError, KeyError, ImportError, RuntimeError, TypeError, AttributeError) as error:
                 raise ModelLoadError(_load_message(name, error)) from error

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,11 +17,19 @@ from classer_core.errors import ModelLoadError
 from classer_core.heads import unit
 from classer_core.models.visual import Values
 
+if TYPE_CHECKING:
+    from classer_core.models.spec import ModelSpec
+
 BATCH = 32
 # Describes every picture: a label is given in mode multi if its cosine is higher than that of this text.
 NEUTRAL_TEXT = "a picture"
 # A processor crops the centre of a picture. Long sides are up to this many times the model's input.
 SIDE_FACTOR = 2
+
+
+def load(spec: ModelSpec, threads: int | None = None) -> ImageTextModel:
+    """Load a CLIP or SigLIP model; see `ImageTextModel.load`."""
+    return ImageTextModel.load(spec.source, spec.revision, spec.trust_remote_code)
 
 
 class ImageTextModel:
@@ -49,11 +57,13 @@ class ImageTextModel:
         self.id = f"{name}@{digest[:12]}"
 
     @classmethod
-    def load(cls, name: str) -> ImageTextModel:
+    def load(cls, name: str, revision: str | None = None, trust_remote_code: bool = False) -> ImageTextModel:
         """Load a model on the best device of this machine.
 
         Args:
             name: a Hugging Face id, or a local folder.
+            revision: branch, tag or commit on the hub.
+            trust_remote_code: whether code that comes with the model may run.
 
         Raises:
             ModelLoadError: it can't be loaded, or does not match pictures with texts.
@@ -63,11 +73,15 @@ class ImageTextModel:
         from classer_core.models.general import quiet_loading, weights_digest
 
         device = hardware.best_device()
-        local = Path(name).is_dir()
+        options: dict[str, Any] = {
+            "local_files_only": Path(name).is_dir(),
+            "revision": revision,
+            "trust_remote_code": trust_remote_code,
+        }
         with quiet_loading():
             try:
-                model = AutoModel.from_pretrained(name, dtype=hardware.best_dtype(device), local_files_only=local)
-                processor: Any = AutoProcessor.from_pretrained(name, local_files_only=local)  # type: ignore[no-untyped-call]
+                model = AutoModel.from_pretrained(name, dtype=hardware.best_dtype(device), **options)
+                processor: Any = AutoProcessor.from_pretrained(name, **options)  # type: ignore[no-untyped-call]
             except (OSError, ValueError, KeyError, ImportError, RuntimeError, TypeError, AttributeError) as error:
                 raise ModelLoadError(_load_message(name, " ".join(str(error).split())[:300])) from error
         if not hasattr(model, "get_image_features") or not hasattr(model, "logit_scale"):

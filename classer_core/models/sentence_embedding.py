@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,8 +16,16 @@ from classer_core.models import Scores
 from classer_core.models.encoders import LoadedEncoder, load_encoder
 from classer_core.models.windows import MAX_TEXT_TOKENS, TokenIds, Tokenizer
 
+if TYPE_CHECKING:
+    from classer_core.models.spec import ModelSpec
+
 # Windows encoded at once. A chunk of short texts has fewer; a book is encoded in several parts.
 WINDOWS_AT_ONCE = 8_192
+
+
+def load(spec: ModelSpec, threads: int | None = None) -> EmbeddingModel:
+    """Load a sentence-embedding model; see `EmbeddingModel.load`."""
+    return EmbeddingModel.load(spec.source, threads, spec.revision, spec.trust_remote_code)
 
 
 class EmbeddingModel:
@@ -40,18 +49,22 @@ class EmbeddingModel:
         self._id = f"{name}@{loaded.digest}-{loaded.encoder.number_format}"
 
     @classmethod
-    def load(cls, name: str, threads: int | None = None) -> EmbeddingModel:
+    def load(
+        cls, name: str, threads: int | None = None, revision: str | None = None, trust_remote_code: bool = False
+    ) -> EmbeddingModel:
         """Load a model on the best device of this machine.
 
         Args:
             name: `embedded`, a Hugging Face id, or a local folder.
             threads: CPU threads it may use (default: all cores).
+            revision: branch, tag or commit on the hub.
+            trust_remote_code: whether code that comes with the model may run.
 
         Raises:
             ModelLoadError: it can't be loaded; the message says why and what to do.
         """
         hardware.reuse_freed_memory()
-        return cls(load_encoder(name, threads or hardware.available_cores()), name)
+        return cls(load_encoder(name, threads or hardware.available_cores(), revision, trust_remote_code), name)
 
     @property
     def id(self) -> str:

@@ -42,36 +42,54 @@ class Tokenizer:
 
     def windows(self, texts: Sequence[str]) -> list[list[TokenIds] | None]:
         """Return the windows of each text, special tokens included; None for more than `MAX_TEXT_TOKENS` tokens."""
-        short = [index for index, text in enumerate(texts) if len(text) <= PIECE_CHARS]
-        encoded = self._encode([texts[index] for index in short])
-        windows: list[list[TokenIds] | None] = [None] * len(texts)
-        for index, ids in zip(short, encoded, strict=True):
-            windows[index] = self._split(ids)
-        for index, text in enumerate(texts):
-            if len(text) > PIECE_CHARS:
-                windows[index] = self._long(text)
-        return windows
-
-    def _long(self, text: str) -> list[TokenIds] | None:
-        parts: list[TokenIds] = []
-        total = 0
-        pieces = cut(text)
-        while group := list(islice(pieces, PIECES_AT_ONCE)):
-            for ids in self._encode(group):
-                parts.append(ids)
-                total += len(ids)
-            if total > MAX_TEXT_TOKENS:
-                return None
-        return self._split(np.concatenate(parts))
-
-    def _encode(self, texts: Sequence[str]) -> list[TokenIds]:
-        encodings = self._backend.encode_batch_fast(list(texts), add_special_tokens=False)
-        return [np.array(encoding.ids, dtype=np.int32) for encoding in encodings]
+        return [None if ids is None else self._split(ids) for ids in tokenize(self._backend, texts)]
 
     def _split(self, ids: TokenIds) -> list[TokenIds]:
-        # All windows of a text are of equal size: a short last window would cost a batch of its own.
-        count = max(1, -(-len(ids) // self._room))
-        return [np.concatenate([self._before, part, self._after]) for part in np.array_split(ids, count)]
+        return [np.concatenate([self._before, part, self._after]) for part in split(ids, self._room)]
+
+
+def tokenize(backend: Any, texts: Sequence[str]) -> list[TokenIds | None]:
+    """Return the token ids of each text without special tokens; None for more than `MAX_TEXT_TOKENS` tokens.
+
+    Args:
+        backend: a `tokenizers.Tokenizer` without truncation and padding, or an object with its methods.
+        texts: of any length.
+    """
+    short = [index for index, text in enumerate(texts) if len(text) <= PIECE_CHARS]
+    tokens: list[TokenIds | None] = [None] * len(texts)
+    for index, ids in zip(short, _encode(backend, [texts[index] for index in short]), strict=True):
+        tokens[index] = ids
+    for index, text in enumerate(texts):
+        if len(text) > PIECE_CHARS:
+            tokens[index] = _tokenize_long(backend, text)
+    return tokens
+
+
+def split(ids: TokenIds, room: int) -> list[TokenIds]:
+    """Return the ids in parts of at most `room` tokens and of equal size: a short last one would cost a batch.
+
+    >>> [len(part) for part in split(np.arange(10, dtype=np.int32), room=4)]
+    [4, 3, 3]
+    """
+    return list(np.array_split(ids, max(1, -(-len(ids) // room))))
+
+
+def _tokenize_long(backend: Any, text: str) -> TokenIds | None:
+    parts: list[TokenIds] = []
+    total = 0
+    pieces = cut(text)
+    while group := list(islice(pieces, PIECES_AT_ONCE)):
+        for ids in _encode(backend, group):
+            parts.append(ids)
+            total += len(ids)
+        if total > MAX_TEXT_TOKENS:
+            return None
+    return np.concatenate(parts)
+
+
+def _encode(backend: Any, texts: Sequence[str]) -> list[TokenIds]:
+    encodings = backend.encode_batch_fast(list(texts), add_special_tokens=False)
+    return [np.array(encoding.ids, dtype=np.int32) for encoding in encodings]
 
 
 def cut(text: str) -> Iterator[str]:

@@ -12,25 +12,31 @@ from pydantic import BaseModel, ValidationError
 from classer_core.classifiers import shown
 from classer_core.errors import JobError, Problem
 from classer_core.filesystems import is_url
+from classer_core.models.spec import CascadeSpec, GuaranteeSpec, ModelSpec
 from classer_core.saved import ClassifierStore
 from classer_core.storage_errors import as_problem
 from pipelines.job.checks import problems_of
 from pipelines.job.kinds import AnyOutput, AnySource
 from pipelines.job.model import Job
 from pipelines.job.secrets import override_key, secret_problems, shown_safely
-from pipelines.sections import Section, formats_of, nearest
+from pipelines.sections import formats_of, nearest
 
 # What PyYAML raises: its own errors, and others for a value that looks like a date and is not one.
 YAML_ERRORS = (yaml.YAMLError, ValueError, TypeError, AttributeError, RecursionError)
 
 
-def _by_format(kinds: Any) -> dict[str, type[Section]]:
+def _by_format(kinds: Any) -> dict[str, type[BaseModel]]:
     """Return format -> class, of a union of sections."""
     members = get_args(get_args(kinds)[0])
     return {format: member for member in members for format in formats_of(member)}
 
 
-SECTIONS = {"source": _by_format(AnySource), "output": _by_format(AnyOutput), "failures": _by_format(AnyOutput)}
+SECTIONS: dict[str, dict[str, type[BaseModel]]] = {
+    "source": _by_format(AnySource),
+    "output": _by_format(AnyOutput),
+    "failures": _by_format(AnyOutput),
+    "model": {"one": ModelSpec, "cascade": CascadeSpec},
+}
 
 
 class _UniqueKeys(yaml.SafeLoader):
@@ -126,11 +132,13 @@ def _apply(document: dict[str, Any], override: str) -> None:
 def _problem(item: Any, file: Path) -> Problem:
     """Return one of pydantic's errors as a problem; the location of a section's key names its format too."""
     parts = [str(part) for part in item["loc"]]
-    section: type[BaseModel] = Job
+    section: type[BaseModel] = ModelSpec if parts[:1] == ["visual_model"] else Job
     value, kind = item["input"], item["type"]
     if parts and (kinds := SECTIONS.get(parts[0])):
         if len(parts) > 1 and parts[1] in kinds:
             section = kinds[parts.pop(1)]
+            if section is CascadeSpec and len(parts) > 2:
+                section = GuaranteeSpec if parts[1] == "guarantee" else ModelSpec
         elif kind.startswith("union_tag"):
             parts.append("format")
             value = value.get("format") if isinstance(value, Mapping) else value

@@ -12,6 +12,7 @@ from classer_core.classifiers import Classifier
 from classer_core.environment import FROM_ENVIRONMENT, is_reference, is_set
 from classer_core.errors import JobError, Problem
 from classer_core.fetching.rules import FetchRules
+from classer_core.models.spec import JobModel, ModelSpec
 from classer_core.records import OWN_FIELDS, REQUEST_FIELDS
 from classer_core.requests import CLASSIFIER_FIELDS, RequestParser
 from classer_core.saved import SavedClassifiers
@@ -48,8 +49,8 @@ class Job(Section):
     only: Literal["all", "stale"] = "all"
     max_rows: Annotated[int, Field(gt=0)] | None = None
     max_tokens: Annotated[int, Field(gt=0)] | None = None
-    model: Annotated[str, Field(min_length=1)] = "embedded"
-    visual_model: Annotated[str, Field(min_length=1)] = "embedded"
+    model: JobModel = ModelSpec()
+    visual_model: ModelSpec = ModelSpec()
     page_overflow: Literal["fail", "truncate"] = "fail"
     allow_paths: list[str] = Field(default_factory=list)
     allow_hosts: list[str] = Field(default_factory=list)

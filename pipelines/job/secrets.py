@@ -14,7 +14,15 @@ from classer_core.fetching.rules import redacted
 from pipelines.job.model import Job
 
 # Keys of a job that may be `env:NAME`; all values of `options` may.
-REFERENCES = ("cache", "source.bootstrap_servers", "output.bootstrap_servers", "failures.bootstrap_servers")
+REFERENCES = (
+    "cache",
+    "model.api_key",
+    "model.first.api_key",
+    "model.then.api_key",
+    "source.bootstrap_servers",
+    "output.bootstrap_servers",
+    "failures.bootstrap_servers",
+)
 HIDDEN = "…"
 
 

@@ -11,6 +11,7 @@ import platformdirs
 from classer_core.cache import default_cache_url
 from classer_core.fetching.rules import FetchRules
 from classer_core.models import EMBEDDED
+from classer_core.models.spec import AnyModelSpec, ModelSpec
 
 if TYPE_CHECKING:
     from pipelines.job import Job
@@ -36,8 +37,8 @@ class Settings:
         drain_s: after SIGTERM, how long new requests are still taken while `/readyz` says no.
     """
 
-    model: str = EMBEDDED
-    visual_model: str = EMBEDDED
+    model: str | AnyModelSpec = EMBEDDED
+    visual_model: str | ModelSpec = EMBEDDED
     page_overflow: str = "fail"
     classifiers: str = "classifiers"
     cache: str = ""

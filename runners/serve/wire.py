@@ -129,12 +129,11 @@ class RequestReader:
             saved = self._saved.load(str(reference))
         except RecordError as error:
             raise ApiError(500, "INTERNAL_ERROR", f"The saved classifier {reference} can't be read") from error
-        if saved.learned is None or mode == "single":
+        if saved.as_written() == saved or mode == "single":
             return fields
         # What was learned chooses one label; tag uses the labels and their descriptions without it.
-        said = saved.to_mapping()
-        del said["learned"], fields["classifier"]
-        return said | fields
+        del fields["classifier"]
+        return saved.as_written().to_mapping() | fields
 
 
 def _priority(document: Mapping[str, Any]) -> Any:

@@ -72,6 +72,12 @@ class LabelledSet:
         rows = self._rows("train")
         return {label: [row["text"] for row in rows if row["label"] == label][:count] for label in self.about["labels"]}
 
+    def train(self, most: int) -> dict[str, str]:
+        """Train texts, drawn at random, with their labels."""
+        rows = self._rows("train")
+        random.Random(0).shuffle(rows)
+        return {row["text"]: row["label"] for row in rows[:most]}
+
     @property
     def _folder(self) -> Path:
         return Path(os.environ["CLASSER_CORPUS"]) / "text" / self.name

@@ -13,7 +13,7 @@ import yaml
 from classer_core import Classifier, Engine, Failure, FailureCode, ModelLoadError, Record, Result, load_model
 from classer_core.models import embedded
 from classer_core.models.sentence_embedding import EmbeddingModel
-from classer_core.models.windows import MAX_TEXT_TOKENS, PIECE_CHARS, cut
+from classer_core.models.windows import MAX_TEXT_TOKENS, PIECE_CHARS, cut, tokenize
 
 DATA = Path(__file__).parents[1] / "data"
 TOPICS = Classifier.of(["football", "cooking", "astronomy"])
@@ -60,7 +60,8 @@ def test_windows_hold_every_token_once(model: EmbeddingModel) -> None:
     tokenizer = model._text_tokenizer
     [windows] = tokenizer.windows([text])
     assert windows is not None
-    whole = tokenizer._encode([text])[0]
+    [whole] = tokenize(tokenizer._backend, [text])
+    assert whole is not None
     inner = np.concatenate([window[1:-1] for window in windows])
     # Cut at white space, pieces give the very tokens of the whole.
     assert np.array_equal(inner, whole)

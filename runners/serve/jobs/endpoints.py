@@ -6,7 +6,6 @@ import base64
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 from starlette.requests import Request
@@ -156,4 +155,4 @@ def _job_keys(reader: RequestReader, document: Mapping[str, Any]) -> dict[str, A
     classifier = reader.record(fields | {"text": "any text"}, mode).classifier
     if classifier.saved_as is not None:
         return {"classifier": classifier.saved_as}
-    return replace(classifier, learned=None).to_mapping()
+    return classifier.as_written().to_mapping()

@@ -19,6 +19,7 @@ from typing import Any
 import orjson
 
 from classer_core.filesystems import is_url
+from classer_core.models.spec import ModelSpec, spec_of
 from runners.serve.classifiers import timestamp
 from runners.serve.errors import ApiError, conflict, not_found
 from runners.serve.jobs.signing import UrlSigner
@@ -220,8 +221,8 @@ class JobManager:
             folder_of_saved = str(Path(folder_of_saved).absolute())
         document = job.classifier | {
             "classifiers": folder_of_saved,
-            "model": settings.model,
-            "visual_model": settings.visual_model,
+            "model": spec_of(settings.model).to_document(),
+            "visual_model": ModelSpec.of(settings.visual_model).to_document(),
         }
         command = [sys.executable, "-m", "runners.serve.jobs.process", str(folder), json.dumps(document)]
         with (folder / "log").open("ab") as output:
