@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from classer_core.errors import ClasserError, JobError, Problem, StorageError
 from classer_core.fetching.rules import redacted
 from classer_core.filesystems import is_url, scheme_of
-from classer_core.patience import status_of
+from classer_core.patience import is_forbidden, is_invalid_name, status_of
 
 _SIGN_IN = {
     "gs": "Sign in with `gcloud auth application-default login`, or name a key file in GOOGLE_APPLICATION_CREDENTIALS.",
@@ -67,9 +67,9 @@ def explain(error: BaseException, path: str) -> tuple[str, str] | None:
     if status == 401 or expired or any(_NO_CREDENTIALS.search(name) for name in names):
         scheme = "gs" if scheme_of(path) in ("gs", "gcs") else "s3"
         return "needs credentials, and none were found or accepted", _SIGN_IN[scheme]
-    if is_url(path) and (status == 400 or "ParamValidationError" in names):
+    if is_url(path) and (status == 400 or is_invalid_name(error)):
         return "is not a valid name", "Correct the bucket's name and the path after it."
-    if isinstance(error, PermissionError) or status == 403 or str(error).startswith("Forbidden"):
+    if isinstance(error, PermissionError) or status == 403 or is_forbidden(error):
         if is_url(path):
             return f"access is denied{_said(error)}", _DENIED
         return "access is denied by the filesystem", "Correct its owner or mode, or name another place."
