@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator
 
 from classer_core.errors import ClasserError, JobError, Problem, StorageError
+from classer_core.extras import install_command
 from classer_core.fetching.rules import redacted
 from classer_core.filesystems import is_url, scheme_of
 from classer_core.patience import is_forbidden, is_invalid_name, status_of
@@ -60,7 +61,9 @@ def explain(error: BaseException, path: str) -> tuple[str, str] | None:
     status = next((status for link in chain if (status := status_of(link)) is not None), None)
     names = [type(link).__name__ for link in chain]
     if isinstance(error, ImportError):
-        return f"is on a filesystem whose library is missing: {error}", "Install it."
+        extra = {"s3": "s3", "s3a": "s3", "gs": "gcs", "gcs": "gcs"}.get(scheme_of(path))
+        remedy = f"Install it: {install_command(extra)}." if extra else "Install it."
+        return f"is on a filesystem whose library is missing: {error}", remedy
     if isinstance(error, ValueError) and "Protocol not known" in str(error):
         return "is on an unknown kind of filesystem", "Use a path, gs://, s3://, or another URL that fsspec supports."
     expired = is_url(path) and any(_EXPIRED.search(str(link)) for link in chain)
