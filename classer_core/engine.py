@@ -95,9 +95,9 @@ class Engine:
     def _configuration(self, classifier: Classifier, attached: bool) -> bytes:
         digest = self._configurations.get((classifier.digest, attached))
         if digest is None:
-            visual = self.model.visual.id if self.model.visual is not None else "none"
             reading = self.model.text.id
             if attached:
+                visual = self.model.visual.id if self.model.visual is not None else "none"
                 # LibreOffice breaks and draws DOCX pages differently.
                 reading += f" + {visual}, truncate: {self._truncate}, office: {Office().is_installed}"
             digest = configuration(classifier, reading)

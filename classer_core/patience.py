@@ -56,12 +56,25 @@ def attempts_for(error: BaseException) -> int:
 
     >>> attempts_for(FileNotFoundError()), attempts_for(PermissionError()), attempts_for(ConnectionError())
     (1, 2, 5)
+    >>> attempts_for(OSError("Forbidden: https://storage.googleapis.com/..."))
+    2
     """
-    if isinstance(error, _FINAL) or status_of(error) in (404, 412, 416):
+    status = status_of(error)
+    if isinstance(error, _FINAL) or status in (404, 412, 416) or is_invalid_name(error):
         return 1
-    if isinstance(error, PermissionError) or status_of(error) in (401, 403):
+    if isinstance(error, PermissionError) or status in (401, 403) or is_forbidden(error):
         return ATTEMPTS_IF_DENIED
     return ATTEMPTS
+
+
+def is_invalid_name(error: BaseException) -> bool:
+    """Return whether S3's client refused the name of a bucket or file before it sent a request."""
+    return any(type(link).__name__ == "ParamValidationError" for link in (error, error.__cause__, error.__context__))
+
+
+def is_forbidden(error: BaseException) -> bool:
+    """Return whether this is gcsfs's error for status 403: an OSError that has no status."""
+    return str(error).startswith("Forbidden")
 
 
 def wait(attempt: int) -> None:

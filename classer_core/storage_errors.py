@@ -8,9 +8,10 @@ import re
 from collections.abc import Iterator
 
 from classer_core.errors import ClasserError, JobError, Problem, StorageError
+from classer_core.extras import install_command
 from classer_core.fetching.rules import redacted
 from classer_core.filesystems import is_url, scheme_of
-from classer_core.patience import status_of
+from classer_core.patience import is_forbidden, is_invalid_name, status_of
 
 _SIGN_IN = {
     "gs": "Sign in with `gcloud auth application-default login`, or name a key file in GOOGLE_APPLICATION_CREDENTIALS.",
@@ -60,16 +61,18 @@ def explain(error: BaseException, path: str) -> tuple[str, str] | None:
     status = next((status for link in chain if (status := status_of(link)) is not None), None)
     names = [type(link).__name__ for link in chain]
     if isinstance(error, ImportError):
-        return f"is on a filesystem whose library is missing: {error}", "Install it."
+        extra = {"s3": "s3", "s3a": "s3", "gs": "gcs", "gcs": "gcs"}.get(scheme_of(path))
+        remedy = f"Install it: {install_command(extra)}." if extra else "Install it."
+        return f"is on a filesystem whose library is missing: {error}", remedy
     if isinstance(error, ValueError) and "Protocol not known" in str(error):
         return "is on an unknown kind of filesystem", "Use a path, gs://, s3://, or another URL that fsspec supports."
     expired = is_url(path) and any(_EXPIRED.search(str(link)) for link in chain)
     if status == 401 or expired or any(_NO_CREDENTIALS.search(name) for name in names):
         scheme = "gs" if scheme_of(path) in ("gs", "gcs") else "s3"
         return "needs credentials, and none were found or accepted", _SIGN_IN[scheme]
-    if is_url(path) and (status == 400 or "ParamValidationError" in names):
+    if is_url(path) and (status == 400 or is_invalid_name(error)):
         return "is not a valid name", "Correct the bucket's name and the path after it."
-    if isinstance(error, PermissionError) or status == 403 or str(error).startswith("Forbidden"):
+    if isinstance(error, PermissionError) or status == 403 or is_forbidden(error):
         if is_url(path):
             return f"access is denied{_said(error)}", _DENIED
         return "access is denied by the filesystem", "Correct its owner or mode, or name another place."

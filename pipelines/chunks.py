@@ -8,7 +8,7 @@ Every row of a SourceChunk is, at each step, either still there or in `failures`
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -166,19 +166,26 @@ def settle(chunk: Chunk, outcomes: Sequence[Outcome]) -> ClassifiedChunk:
 
 
 def output_schema(passed: pa.Schema) -> pa.Schema:
-    """Result columns, then the passed ones; one that is named like a result column gets the prefix `input_`.
+    """Return the columns of result rows: the results, then the passed ones, renamed where the names are the same."""
+    names = free_names(passed.names, RESULT_SCHEMA.names)
+    fields = [item.with_name(name).with_nullable(True) for item, name in zip(passed, names, strict=True)]
+    return pa.schema([*RESULT_SCHEMA, *fields])
 
-    The prefix is repeated until nothing else has the name.
+
+def free_names(names: Sequence[str], reserved: Collection[str]) -> list[str]:
+    """Return column names in which the reserved ones have the prefix `input_`, repeated until the name is free.
+
+    >>> free_names(["label", "input_label", "text"], ["label"])
+    ['input_input_label', 'input_label', 'text']
     """
-    fields: list[pa.Field[Any]] = []
-    taken = {*RESULT_SCHEMA.names, *passed.names}
-    for item in passed:
-        name = item.name
-        while name in taken and (name in RESULT_SCHEMA.names or name != item.name):
+    taken, free = {*reserved, *names}, []
+    for original in names:
+        name = original
+        while name in reserved or (name != original and name in taken):
             name = f"input_{name}"
         taken.add(name)
-        fields.append(item.with_name(name).with_nullable(True))
-    return pa.schema([*RESULT_SCHEMA, *fields])
+        free.append(name)
+    return free
 
 
 def empty_rows(schema: pa.Schema) -> pa.RecordBatch:

@@ -1,4 +1,4 @@
-"""Rows that an output holds as they would be written again: they are told by their key and their fingerprint."""
+"""Rows that the output already holds exactly as this run would write them, found by their key and fingerprint."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from decimal import Decimal
 from typing import Any
 
 from classer_core.abstaining import Abstention
+from classer_core.records import RESULT_SCHEMA
 from pipelines.chunks import Chunk
 
 
 def is_settled(row: Mapping[str, Any], abstention: Abstention, mode: str | None) -> bool:
-    """Return whether a job would still abstain where the row did, and only there, and say the same then."""
+    """Return whether this job would abstain on a row exactly where its last run did, with the same fallback label."""
     if row["confidence"] is None:
         return not row["abstained"]
     abstains = row["confidence"] < abstention.min_confidence
@@ -21,18 +22,19 @@ def is_settled(row: Mapping[str, Any], abstention: Abstention, mode: str | None)
 
 
 def current_key(key: Sequence[Any], fingerprint: bytes) -> bytes:
-    """Return what tells a row with this key and this fingerprint from all others, and from fingerprints."""
+    """Return the digest by which `KnownTable` finds a row with this key and this fingerprint."""
     plain = [format(value.normalize(), "f") if isinstance(value, Decimal) else str(value) for value in key]
     return b"row" + hashlib.sha256(repr(plain).encode() + fingerprint).digest()
 
 
-def chunk_keys(chunk: Chunk, key: Sequence[str]) -> list[tuple[Any, ...]]:
-    """Return the key of each record of a chunk."""
-    columns: list[list[Any]] = []
-    for name in key:
-        if name == "id":
-            columns.append([record.id for record in chunk.records])
-        else:
-            passed = name.removeprefix("input_") if name not in chunk.rows.schema.names else name
-            columns.append(chunk.rows.column(passed).to_pylist())
-    return list(zip(*columns, strict=True))
+def chunk_keys(chunk: Chunk, key: Sequence[str], columns: Sequence[str]) -> list[tuple[Any, ...]]:
+    """Return the key of each record of a chunk.
+
+    Args:
+        chunk: the records, and the columns that pass through.
+        key: columns of the output: `id`, or one that passes through.
+        columns: of the output, in the order of the result row (`Output.column_names`).
+    """
+    passed = dict(zip(columns[len(RESULT_SCHEMA) :], chunk.rows.columns, strict=False))
+    ids = [record.id for record in chunk.records]
+    return list(zip(*(ids if name == "id" else passed[name].to_pylist() for name in key), strict=True))

@@ -19,7 +19,7 @@ from apache_beam.options.pipeline_options import StandardOptions
 
 from classer_core.cached import CachedEngine
 from classer_core.fetching.rules import FetchRules
-from classer_core.records import FAILURE_SCHEMA
+from classer_core.records import FAILURE_SCHEMA, RESULT_SCHEMA
 from pipelines.budget import POSTPONED, SpendBudget, TakeBudget
 from pipelines.chunks import CHUNK_ROWS, output_schema
 from pipelines.classify import ClassifyRecords
@@ -103,7 +103,9 @@ def build(
     verdict = classified | "JudgeRun" >> JudgeRun(job.limits, results.failures)
     rows = WrittenRows(job.output, results_plan, results.done)
     failures = WrittenRows(job.failures_output, failures_plan, *done)
-    publish = PublishRows(run, is_leased, rows, failures, job.source.watermark_column)
+    result_names = dict(zip(columns.passed.names, results_plan.schema.names[len(RESULT_SCHEMA) :], strict=True))
+    newest_by = result_names.get(job.source.watermark_column or "")
+    publish = PublishRows(run, is_leased, rows, failures, newest_by)
     published = verdict | "PublishRows" >> publish
     if (table := job.output.watermark_table) is not None:
         withheld = verdict | "Withheld" >> beam.Map(lambda verdict: int(not verdict.publishes))

@@ -25,7 +25,7 @@ from classer_core.cache.sqlite import SqliteCache
 from classer_core.cached import CachedEngine, Known
 from classer_core.kept import is_answer_to
 from classer_core.records import Answer, LabelConfidence, Record
-from pipelines.chunks import Chunk
+from pipelines.chunks import Chunk, output_schema
 from pipelines.classify import NAMESPACE
 from pipelines.current import chunk_keys, current_key, is_settled
 from pipelines.outputs import Output
@@ -110,7 +110,9 @@ class JoinAnswersFn(beam.DoFn):
 
     def _without_current(self, chunk: Chunk, fingerprints: list[bytes], last: KnownTable) -> tuple[Chunk, list[bytes]]:
         """Leave out rows that the table has as they would be written: they stay there, and cost nothing."""
-        keys = [current_key(*item) for item in zip(chunk_keys(chunk, self._key), fingerprints, strict=True)]
+        assert self._last_output is not None
+        columns = self._last_output.output.column_names(output_schema(chunk.rows.schema))
+        keys = [current_key(*item) for item in zip(chunk_keys(chunk, self._key, columns), fingerprints, strict=True)]
         current = last.get(set(keys))
         stale = [row for row, key in enumerate(keys) if key not in current or not chunk.records[row].cache]
         Metrics.counter(NAMESPACE, "current").inc(len(chunk) - len(stale))

@@ -69,7 +69,7 @@ class PublishRows(beam.PTransform[Any, Any]):
         is_leased: whether the run holds its folders as long as it goes on.
         results: the rows of results.
         failures: the rows of failures.
-        newest_by: the source's column that says which of two rows is newer, if there is one.
+        newest_by: the column of result rows that says which of two is newer, if there is one.
     """
 
     def __init__(

@@ -35,7 +35,7 @@ from classer_core.fetching import FetchRules
 from classer_core.records import OWN_FIELDS, Failure, Record, failures_to_arrow
 from classer_core.requests import attachments_of
 from pipelines import transforms
-from pipelines.chunks import SourceChunk, record_json, shown_source
+from pipelines.chunks import SourceChunk, free_names, record_json, shown_source
 from pipelines.fetch import ATTACHMENTS_AT_ONCE, shared_fetcher
 from pipelines.read import ListPartsFn
 from pipelines.readers import Columns
@@ -119,8 +119,8 @@ def row_fields(columns: Columns) -> list[tuple[str, str, Any]]:
     # Beam takes no name that starts with an underscore, as that of rescued values does.
     others = [(name.lstrip("_"), name) for name in types if name not in columns.fields.values()]
     # A column that is named like a field which another column holds keeps its values under a name of its own.
-    taken = {"id", *columns.fields}
-    others = [(f"input_{name}" if name in taken else name, column) for name, column in others]
+    names = free_names([name for name, _ in others], {"id", *columns.fields})
+    others = [(name, column) for name, (_, column) in zip(names, others, strict=True)]
     return [(name, column, types.get(column, Optional[str])) for name, column in requested + others]
 
 

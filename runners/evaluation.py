@@ -18,6 +18,7 @@ from classer_core.engine import Engine
 from classer_core.errors import JobError, Problem
 from classer_core.evaluation import Predictions, Report, Rows, evaluate
 from classer_core.records import RESULT_SCHEMA
+from pipelines.chunks import free_names
 from pipelines.gold import Gold, read_gold
 from pipelines.job.model import Job
 from pipelines.outputs.files import FileOutput
@@ -116,7 +117,8 @@ def _trial(job: Job, mode: str | None, gold: Gold, scratch: Path) -> tuple[Job, 
     text = trial.source.find_columns(trial.selection).fields.get("text")
     if text is None:
         return trial, None
-    return trial.model_copy(update={"passthrough": [text]}), f"input_{text}" if text in RESULT_SCHEMA.names else text
+    [column] = free_names([text], RESULT_SCHEMA.names)
+    return trial.model_copy(update={"passthrough": [text]}), column
 
 
 def _read_results(path: Path, text_column: str | None) -> Any:

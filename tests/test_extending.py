@@ -60,6 +60,7 @@ def classer(project: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=project, capture_output=True, text=True, check=False)
 
 
+@pytest.mark.integration
 def test_the_source_of_the_page_runs(project: Path) -> None:
     (project / "tickets").mkdir()
     with (project / "tickets" / "good.avro").open("wb") as file:

@@ -10,9 +10,24 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
+from classer_core.extras import MODULES
+
 pytestmark = pytest.mark.integration
 
 ROOT = Path(__file__).parents[1]
+MODULES_OF_EXTRAS = [
+    *(name for names in MODULES.values() for name in names),
+    *(
+        "confluent_kafka",
+        "gcsfs",
+        "s3fs",
+        "google.cloud",
+        "prometheus_client",
+        "python_multipart",
+        "starlette",
+        "uvicorn",
+    ),
+]
 
 
 @pytest.fixture(scope="module")
@@ -52,11 +67,14 @@ def test_the_wheel_holds_what_runs(wheel: Path) -> None:
 
 
 def test_a_job_runs_in_a_folder_with_a_pipelines_folder_of_its_own(installed: Path, tmp_path: Path) -> None:
+    """Without the libraries of any extra."""
     (tmp_path / "pipelines").mkdir()
     (tmp_path / "pipelines" / "__init__.py").write_text("raise ImportError('this is the user's own package')\n")
     (tmp_path / "in.ndjson").write_text(json.dumps({"id": "1", "text": "I was charged twice"}) + "\n")
     job = "source: {format: ndjson, path: in.ndjson}\nlabels: [billing, technical]\noutput: {path: out}\ncache: none\n"
     (tmp_path / "job.yaml").write_text(job)
+    block = "import sys\nsys.modules.update(dict.fromkeys({names!r}))\n"
+    (installed / "sitecustomize.py").write_text(block.format(names=MODULES_OF_EXTRAS))
     environment = os.environ | {"PYTHONPATH": str(installed)}
     classer = str(installed / "bin" / "classer")
     subprocess.run([classer, "run", "job.yaml"], cwd=tmp_path, env=environment, check=True)

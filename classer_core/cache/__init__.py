@@ -21,6 +21,8 @@ from urllib.parse import parse_qsl, urlsplit, urlunsplit
 import platformdirs
 
 from classer_core.environment import from_environment
+from classer_core.errors import JobError
+from classer_core.extras import missing_extra
 from classer_core.fetching.rules import redacted
 
 NO_CACHE = "none"
@@ -108,7 +110,7 @@ def open_cache(url: str) -> Cache | None:
     """Return the cache of a `cache:` URL, which connects when first used; None for `none`.
 
     Raises:
-        JobError: the URL is in an environment variable that is not set.
+        JobError: the URL is in an environment variable that is not set, or the redis library is not installed.
         ValueError: the URL is not that of a cache.
     """
     parsed = parse_cache_url(url)
@@ -118,6 +120,8 @@ def open_cache(url: str) -> Cache | None:
         from classer_core.cache.sqlite import SqliteCache
 
         return SqliteCache(Path(parsed.address), parsed.ttl_s, parsed.max_bytes)
+    if problem := missing_extra("cache", parsed.scheme, "redis"):
+        raise JobError([problem])
     from classer_core.cache.redis import RedisCache
 
     return RedisCache(parsed.address, parsed.ttl_s)

@@ -11,7 +11,8 @@ from classer_core.contents import Attachment, Content, Page, PixelNeeds, Pixels
 from classer_core.documents.expanded import Expanded, ExpandRequest, Image
 from classer_core.documents.office import Office
 from classer_core.documents.sandbox import Sandbox
-from classer_core.errors import FailureCode, RecordError
+from classer_core.errors import FailureCode, JobError, RecordError
+from classer_core.extras import missing_extra
 from classer_core.records import Record
 
 
@@ -23,6 +24,9 @@ class Expander:
         truncate: whether the first pages of a long document are read; otherwise long documents fail.
         sandbox: the processes that parse.
         office: LibreOffice, which draws DOCX pages where it is installed.
+
+    Raises:
+        JobError: the libraries that parse documents are not installed.
     """
 
     def __init__(
@@ -32,6 +36,8 @@ class Expander:
         sandbox: Sandbox | None = None,
         office: Office | None = None,
     ) -> None:
+        if problem := missing_extra("file", "", "documents"):
+            raise JobError([problem])
         self._pixel_needs = pixel_needs
         self._truncate = truncate
         self._sandbox = sandbox or Sandbox()

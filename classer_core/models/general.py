@@ -20,6 +20,7 @@ import numpy.typing as npt
 from classer_core import hardware
 from classer_core.batching import batches
 from classer_core.errors import ModelLoadError
+from classer_core.extras import require_for_model
 from classer_core.models.windows import TokenIds
 
 if TYPE_CHECKING:
@@ -68,6 +69,7 @@ class GeneralEncoder:
         Raises:
             ModelLoadError: it can't be loaded; the message says why and what to do.
         """
+        require_for_model("model", name, "models")
         import torch
         from sentence_transformers import SentenceTransformer
 

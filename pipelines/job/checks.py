@@ -8,7 +8,10 @@ from pathlib import Path
 
 from classer_core.classifiers import Classifier, shown
 from classer_core.errors import Problem, RecordError
+from classer_core.extras import missing_extra
 from classer_core.filesystems import is_url
+from classer_core.models import EMBEDDED
+from classer_core.models.visual import NONE
 from pipelines.job.model import Job
 from pipelines.outputs import Mistake
 
@@ -28,6 +31,7 @@ def problems_of(job: Job, file: Path) -> list[Problem]:
         *_conflicts(job, file),
         *conflicts,
         *_stream_problems(job, file),
+        *_extra_problems(job, file),
     ]
 
 
@@ -47,6 +51,20 @@ def _classifier_problems(job: Job, file: Path) -> list[Problem]:
         value = shown(getattr(job, field))
         return [Problem(f"{file}: {field}", value, error.message, f"Correct `{field}:`.")]
     return list(_adapt_problems(job, file, classifier)) if job.adapt else []
+
+
+def _extra_problems(job: Job, file: Path) -> Iterator[Problem]:
+    """Yield the features of the job whose libraries are not installed."""
+    attached = ["source.format"] if job.source.own_files else []
+    attached += [f"source.columns.{field}" for field in ("file", "image") if job.column_of(field) is not None]
+    if not attached:
+        return
+    needs = [(attached[0], "attachments", "documents")]
+    if job.visual_model != NONE:
+        needs.append(("visual_model", job.visual_model, "vision" if job.visual_model == EMBEDDED else "models"))
+    for place, value, extra in needs:
+        if problem := missing_extra(f"{file}: {place}", shown(value), extra):
+            yield problem
 
 
 def _adapt_problems(job: Job, file: Path, classifier: Classifier | None) -> Iterator[Problem]:

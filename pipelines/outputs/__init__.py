@@ -16,6 +16,7 @@ from pipelines.written import Merging, WritePlan
 
 if TYPE_CHECKING:
     import apache_beam as beam
+    import pyarrow as pa
 
 # Rows reach a server at once; after so long their messages are acknowledged. Between two bundles Beam's local runner
 # stands still for up to 0.2 s.
@@ -80,6 +81,10 @@ class Output(Section, ABC):
         """Where failures go that the job says nothing about; None if it has to."""
         return None
 
+    def column_names(self, results: pa.Schema) -> list[str]:
+        """Return the names under which the output stores the columns of result rows, in their order."""
+        return results.names
+
     def mistakes(self, section: str, is_stream: bool) -> Iterator[Mistake]:
         """Yield what is wrong with the output, as results (`section` is `output`) or as failures (`failures`)."""
         return iter(())
@@ -109,7 +114,7 @@ class Output(Section, ABC):
 
         Args:
             plan: how rows were written.
-            newest_by: the source's column that says which of two rows is newer.
+            newest_by: the column of result rows that says which of two is newer.
         """
         return None
 

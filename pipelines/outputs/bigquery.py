@@ -14,6 +14,7 @@ from pipelines.written import Merging, WritePlan
 
 if TYPE_CHECKING:
     import apache_beam as beam
+    import pyarrow as pa
 
 
 class BigQueryOutput(Output):
@@ -101,11 +102,17 @@ class BigQueryOutput(Output):
 
     def commit(self, plan: WritePlan, newest_by: str | None) -> beam.DoFn:
         """Return what puts all rows of a run into the table at once."""
-        from pipelines.bigquery.schema import result_column
         from pipelines.bigquery.write import CommitTable, Target
 
-        newest = None if newest_by is None else result_column(newest_by)
-        return CommitTable(Target(self, plan.schema, plan.run), newest)
+        if newest_by is not None:
+            newest_by = dict(zip(plan.schema.names, self.column_names(plan.schema), strict=True))[newest_by]
+        return CommitTable(Target(self, plan.schema, plan.run), newest_by)
+
+    @override
+    def column_names(self, results: pa.Schema) -> list[str]:
+        from pipelines.bigquery.schema import result_table_schema
+
+        return result_table_schema(results).names[: len(results)]
 
     def last_rows(self, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
         """Yield the rows of the table."""

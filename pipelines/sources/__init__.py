@@ -10,14 +10,14 @@ source (Beam, clients of servers) are imported by its methods: checking a job lo
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from random import Random
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from pydantic import Field, field_validator
 
 from pipelines.queues.event_time import MAX_FUTURE_S
-from pipelines.sections import Seconds, Section, check_fields
+from pipelines.sections import Patterns, Seconds, Section, check_fields
 
 if TYPE_CHECKING:
     import apache_beam as beam
@@ -78,6 +78,21 @@ class Source(Section, ABC):
         Raises:
             JobError: the source can't be read, or lacks a column that the job names.
         """
+
+
+class PathSource(Source):
+    """A source of files, which `path` names by patterns."""
+
+    path: Patterns
+
+    @property
+    def patterns(self) -> tuple[str, ...]:
+        """Return the patterns of the files."""
+        return self.path
+
+    def located(self, absolute: Callable[[str], str]) -> Self:
+        """Return the same source; patterns that are not URLs start at the job file's folder."""
+        return self.model_copy(update={"path": tuple(map(absolute, self.path))})
 
 
 class BoundedSource(Source):

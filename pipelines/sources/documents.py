@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from pydantic import model_validator
 from typing_extensions import override
 
-from pipelines.sections import Patterns, Seconds
-from pipelines.sources import BoundedSource, StreamSource
+from pipelines.sections import Seconds
+from pipelines.sources import BoundedSource, PathSource, StreamSource
 
 if TYPE_CHECKING:
     import apache_beam as beam
@@ -24,11 +24,10 @@ if TYPE_CHECKING:
 DOCUMENTS_TOGETHER = 64
 
 
-class DocumentSource(BoundedSource, StreamSource):
+class DocumentSource(PathSource, BoundedSource, StreamSource):
     """Files that patterns match, each of which is a record."""
 
     format: Literal["documents"]
-    path: Patterns
     watch: Seconds | None = None  # how often new files are looked for; the job is a stream then
 
     @model_validator(mode="after")
@@ -44,17 +43,8 @@ class DocumentSource(BoundedSource, StreamSource):
 
     @override
     @property
-    def patterns(self) -> tuple[str, ...]:
-        return self.path
-
-    @override
-    @property
     def own_files(self) -> tuple[str, ...]:
         return self.path
-
-    def located(self, absolute: Callable[[str], str]) -> Self:
-        """Return the same source; patterns that are not URLs start at the job file's folder."""
-        return self.model_copy(update={"path": tuple(map(absolute, self.path))})
 
     def arrow_schema(self) -> pa.Schema:
         """Return no columns: a document is a record without any."""

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from random import Random
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 from typing_extensions import override
 
 from classer_core.filesystems import is_url
-from pipelines.sections import Patterns
-from pipelines.sources import BoundedSource
+from pipelines.sources import BoundedSource, PathSource
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -24,11 +23,10 @@ LOOKED_AT_FILES = 8
 _OF_DOCUMENTS = ("watch", "stop_when_idle", "max_future")
 
 
-class FileSource(BoundedSource):
+class FileSource(PathSource, BoundedSource):
     """Files that patterns match, with rows in them."""
 
     format: Literal["ndjson", "csv", "parquet"]
-    path: Patterns
     delimiter: Annotated[str, Field(min_length=1, max_length=1)] = ","  # of CSV
 
     @model_validator(mode="before")
@@ -40,17 +38,8 @@ class FileSource(BoundedSource):
 
     @override
     @property
-    def patterns(self) -> tuple[str, ...]:
-        return self.path
-
-    @override
-    @property
     def is_textual(self) -> bool:
         return self.format == "csv"
-
-    def located(self, absolute: Callable[[str], str]) -> Self:
-        """Return the same source; patterns that are not URLs start at the job file's folder."""
-        return self.model_copy(update={"path": tuple(map(absolute, self.path))})
 
     def arrow_schema(self) -> pa.Schema:
         """Return the columns of the first files, with types that fit all of them, and those of partitions."""

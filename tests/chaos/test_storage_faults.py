@@ -64,13 +64,14 @@ def disturb(campaign: Campaign, few: bool = False) -> None:
             campaign.disturb(fault)
 
 
+@pytest.mark.parametrize("few", [True, pytest.param(False, marks=pytest.mark.integration)], ids=["few", "all"])
 def test_a_local_filesystem(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    few: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     chaos = Chaos()
     local_faults.install(chaos, tmp_path, monkeypatch)
     campaign = Campaign(str(tmp_path), chaos, monkeypatch)
-    disturb(campaign)
+    disturb(campaign, few)
     report("local", campaign, capsys)
 
 
