@@ -1,4 +1,4 @@
-"""Files of rows: NDJSON, CSV and Parquet."""
+"""Files of rows: NDJSON, CSV, Parquet, Avro and ORC."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _OF_DOCUMENTS = ("watch", "stop_when_idle", "max_future")
 class FileSource(BoundedSource):
     """Files that patterns match, with rows in them."""
 
-    format: Literal["ndjson", "csv", "parquet"]
+    format: Literal["ndjson", "csv", "parquet", "avro", "orc"]
     path: Patterns
     delimiter: Annotated[str, Field(min_length=1, max_length=1)] = ","  # of CSV
 
@@ -106,6 +106,14 @@ class FileSource(BoundedSource):
             from pipelines.readers.csv import CsvReader
 
             return CsvReader(self.delimiter)
+        if self.format == "avro":
+            from pipelines.readers.avro import AvroReader
+
+            return AvroReader()
+        if self.format == "orc":
+            from pipelines.readers.orc import OrcReader
+
+            return OrcReader()
         from pipelines.readers.parquet import ParquetReader
 
         return ParquetReader()
