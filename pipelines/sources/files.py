@@ -70,8 +70,9 @@ class FileSource(BoundedSource):
 
     def read(self, part: tuple[str, Part], columns: Columns, folder: str) -> Iterator[SourceChunk]:
         """Yield the rows of one part of a file."""
+        from pipelines.hive import values_of
         from pipelines.readers.files import read_part
-        from pipelines.readers.partitions import add_values, in_files, values_of
+        from pipelines.readers.partitions import add_values, in_files
 
         if not columns.partitions:
             return read_part(self.reader(), part, columns, folder)
