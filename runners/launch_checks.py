@@ -114,7 +114,8 @@ def _own_output(job: Job, output: Output) -> Iterator[Problem]:
     folder = output.folder
     if folder is None or not is_url(folder):
         return
-    written = join(folder, f"part-00000-of-00001-run.{output.format}")
+    partitions = [f"{name}=value" for name in getattr(output, "partition_by", ())]
+    written = join(folder, *partitions, f"part-00000-of-00001-run.{output.format}")
     for pattern in job.source.patterns:
         if is_match(pattern, written):
             message = f"matches files of the job's own output {redacted(folder)}"

@@ -6,21 +6,12 @@ import subprocess
 import sys
 from pathlib import Path
 
-import fastavro
+import pyarrow as pa
 import pyarrow.dataset as ds
 import pytest
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "extending.md").read_text()
-SCHEMA = {
-    "type": "record",
-    "name": "ticket",
-    "fields": [
-        {"name": "ticket", "type": "string"},
-        {"name": "body", "type": "string"},
-        {"name": "priority", "type": "int"},
-    ],
-}
 TICKETS = [
     {"ticket": "t1", "body": "I was charged twice, please refund the invoice.", "priority": 1},
     {"ticket": "t2", "body": "The app crashes when I open the settings.", "priority": 2},
@@ -49,7 +40,7 @@ def project(tmp_path: Path) -> Path:
     for name in ("pipelines", "runners"):
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
     (tmp_path / "classer_core").symlink_to(ROOT / "classer_core")
-    (tmp_path / "pipelines" / "sources" / "avro.py").write_text(block("python"))
+    (tmp_path / "pipelines" / "sources" / "arrow.py").write_text(block("python"))
     kinds = tmp_path / "pipelines" / "job" / "kinds.py"
     kinds.write_text(with_added_lines(kinds.read_text(), block("diff")))
     return tmp_path
@@ -63,10 +54,11 @@ def classer(project: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 @pytest.mark.integration
 def test_the_source_of_the_page_runs(project: Path) -> None:
     (project / "tickets").mkdir()
-    with (project / "tickets" / "good.avro").open("wb") as file:
-        fastavro.writer(file, SCHEMA, TICKETS)
-    whole = (project / "tickets" / "good.avro").read_bytes()
-    (project / "tickets" / "torn.avro").write_bytes(whole[:-20])
+    table = pa.Table.from_pylist(TICKETS)
+    with pa.ipc.new_file(project / "tickets" / "good.arrow", table.schema) as file:
+        file.write_table(table)
+    whole = (project / "tickets" / "good.arrow").read_bytes()
+    (project / "tickets" / "torn.arrow").write_bytes(whole[:-20])
     (project / "job.yaml").write_text(block("yaml"))
     checked = classer(project, "check", "job.yaml")
     assert checked.returncode == 0, checked.stderr
@@ -76,7 +68,7 @@ def test_the_source_of_the_page_runs(project: Path) -> None:
     answers = {row["id"]: (row["label"], row["priority"]) for row in rows}
     assert answers == {"t1": ("billing", 1), "t2": ("technical", 2)}
     [failure] = ds.dataset(project / "out-failures", format="parquet").to_table().to_pylist()
-    assert (failure["id"], failure["code"]) == ("tickets/torn.avro", "file_unreadable")
+    assert (failure["id"], failure["code"]) == ("tickets/torn.arrow", "file_unreadable")
 
 
 def test_its_keys_are_checked_like_all_others(project: Path) -> None:

@@ -14,7 +14,6 @@ from classer_core import hardware
 from classer_core.classifiers import Classifier
 from classer_core.contents import PixelNeeds, Pixels
 from classer_core.errors import ModelLoadError
-from classer_core.extras import require_for_model
 from classer_core.heads import unit
 from classer_core.models.visual import Values
 
@@ -69,7 +68,6 @@ class ImageTextModel:
         Raises:
             ModelLoadError: it can't be loaded, or does not match pictures with texts.
         """
-        require_for_model("visual_model", name, "models")
         from transformers import AutoModel, AutoProcessor
 
         from classer_core.models.general import quiet_loading, weights_digest

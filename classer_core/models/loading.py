@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from classer_core.errors import ModelLoadError, without_users
+from classer_core.extras import require_for_model
 from classer_core.models import EMBEDDED, Model
 from classer_core.models.choosing import kind_for
 from classer_core.models.hub import failed, look_at
@@ -59,9 +60,9 @@ def load_visual_model(model: str | ModelSpec, text_model: Model, threads: int | 
     Raises:
         ModelLoadError: there is no such model, or it does not match pictures with texts.
     """
-    if model == NONE:
-        return None
     spec = ModelSpec.of(model)
+    if spec.id == NONE:
+        return None
     if spec.id != EMBEDDED:
         kind = spec.kind or "image-text"
         if KINDS[kind].reads != "pictures":
@@ -86,12 +87,15 @@ def resolve(spec: ModelSpec) -> str:
     """
     if spec.kind is not None:
         return spec.kind
+    require_for_model("model", spec.id, "models")
     kind, reason = kind_for(spec.source, look_at(spec))
     log.warning("model %s is taken as %s:%s, as %s", spec.source, kind, spec.source, reason)
     return kind
 
 
 def _load(kind: str, spec: ModelSpec, threads: int | None) -> Any:
+    if spec.id != EMBEDDED and (extra := KINDS[kind].extra):
+        require_for_model("model" if KINDS[kind].reads == "text" else "visual_model", spec.id, extra)
     return import_module(KINDS[kind].module).load(spec, threads)
 
 

@@ -20,30 +20,39 @@ class Kind:
         architectures: endings of the class names in the `architectures` of a model's config.json, for bare IDs and for
             checking; empty for kinds that have no such file or take any architecture.
         settings: fields of `ModelSpec` that only some kinds understand, and this one does.
+        extra: the extra of pyproject.toml with the libraries that it needs.
     """
 
     module: str
     reads: Literal["text", "pictures"] = "text"
     architectures: tuple[str, ...] = ()
     settings: tuple[str, ...] = ()
+    extra: str | None = None
 
 
 KINDS = {
     "embedding": Kind("classer_core.models.sentence_embedding"),
-    "finetuned": Kind("classer_core.models.finetuned", architectures=("ForSequenceClassification",)),
+    "finetuned": Kind("classer_core.models.finetuned", architectures=("ForSequenceClassification",), extra="models"),
     "entailment": Kind(
         "classer_core.models.entailment",
         architectures=("ForSequenceClassification",),
         settings=("hypothesis", "shortlist"),
+        extra="models",
     ),
     "reranker": Kind(
         "classer_core.models.reranker",
         architectures=("ForSequenceClassification", "ForCausalLM"),
         settings=("shortlist",),
+        extra="models",
     ),
-    "generate": Kind("classer_core.models.generate", architectures=("ForCausalLM",), settings=("prompt", "shortlist")),
+    "generate": Kind(
+        "classer_core.models.generate",
+        architectures=("ForCausalLM",),
+        settings=("prompt", "shortlist"),
+        extra="models",
+    ),
     "openai": Kind("classer_core.models.openai_server", settings=("api_key", "concurrency", "shortlist")),
-    "image-text": Kind("classer_core.models.image_text", reads="pictures"),
+    "image-text": Kind("classer_core.models.image_text", reads="pictures", extra="models"),
 }
 
 

@@ -5,7 +5,7 @@ Credentials and endpoints are those of the libraries: Google's default credentia
 
 from classer_core.filesystems import is_url, join, scheme_of
 from classer_core.storage.listing import StoredFile, list_folder, list_folders, list_prefix
-from classer_core.storage.moving import give_names, move, remove, remove_folder, sync_names
+from classer_core.storage.moving import give_names, move, remove, remove_empty_folders, remove_folder, sync_names
 from classer_core.storage.reading import open_once, read_start
 from classer_core.storage.writing import open_writing, write_new, write_whole
 
@@ -22,6 +22,7 @@ __all__ = [
     "open_writing",
     "read_start",
     "remove",
+    "remove_empty_folders",
     "remove_folder",
     "scheme_of",
     "sync_names",

@@ -52,6 +52,19 @@ def remove_folder(folder: str) -> None:
         _remove_tree(folder)
 
 
+def remove_empty_folders(folder: str, removed: Iterable[str]) -> None:
+    """Delete the folders of removed files, below a folder, that are empty now. Object stores have no folders."""
+    if is_url(folder):
+        return
+    for path in {Path(path).parent for path in removed}:
+        while path != Path(folder) and path.is_relative_to(folder):
+            try:
+                path.rmdir()
+            except OSError:  # not empty, or gone already
+                break
+            path = path.parent
+
+
 @patient
 def _move(paths: tuple[str, str]) -> None:
     source, target = paths

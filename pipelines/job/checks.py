@@ -60,8 +60,8 @@ def _extra_problems(job: Job, file: Path) -> Iterator[Problem]:
     if not attached:
         return
     needs = [(attached[0], "attachments", "documents")]
-    if job.visual_model != NONE:
-        needs.append(("visual_model", job.visual_model, "vision" if job.visual_model == EMBEDDED else "models"))
+    if (visual := job.visual_model.id) != NONE:
+        needs.append(("visual_model", visual, "vision" if visual == EMBEDDED else "models"))
     for place, value, extra in needs:
         if problem := missing_extra(f"{file}: {place}", shown(value), extra):
             yield problem

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import pyarrow as pa
 
 from classer_core.errors import FailureCode, RecordError
 from classer_core.records import Failure
-from pipelines.chunks import SourceChunk, record_json, row_values
+from pipelines.chunks import CHUNK_BYTES, CHUNK_ROWS, SourceChunk, record_json, row_values
 from pipelines.readers import Columns
 from pipelines.readers.nested import array_at
 
@@ -55,3 +56,28 @@ def _without_invalid_text(
             failures.append(Failure.of(failed, position, "read", record_json(row_values(batch, row))))
     fields = {field: [row[field] for row in values] for field in arrays}
     return SourceChunk([positions[row] for row in good], fields, rows.take(pa.array(good, pa.int32())), failures)
+
+
+def together(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """The same rows in batches of a chunk's size: what was decoded in one step may be smaller, or larger."""
+    held: list[pa.RecordBatch] = []
+    rows = size = 0
+    for batch in batches:
+        if batch.nbytes > CHUNK_BYTES:
+            yield from ([_joined(held)] if held else [])
+            held, rows, size = [], 0, 0
+            step = max(1, len(batch) * CHUNK_BYTES // batch.nbytes)
+            yield from (batch.slice(start, step) for start in range(0, len(batch), step))
+            continue
+        if held and (rows + len(batch) > CHUNK_ROWS or size + batch.nbytes > CHUNK_BYTES):
+            yield _joined(held)
+            held, rows, size = [], 0, 0
+        held.append(batch)
+        rows, size = rows + len(batch), size + batch.nbytes
+    if held:
+        yield _joined(held)
+
+
+def _joined(batches: list[pa.RecordBatch]) -> pa.RecordBatch:
+    joined: pa.RecordBatch = pa.concat_batches(batches)  # type: ignore[attr-defined]  # the stubs lack it
+    return joined

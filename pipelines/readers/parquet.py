@@ -14,7 +14,7 @@ from classer_core.errors import StorageError
 from pipelines.chunks import CHUNK_BYTES, CHUNK_ROWS, SourceChunk
 from pipelines.damage import DamagedFileError, decoding
 from pipelines.readers import Columns, Part, file_failure
-from pipelines.readers.arrow import check_width, chunk_of
+from pipelines.readers.arrow import check_width, chunk_of, together
 from pipelines.storage import open_file
 
 SMALL_BYTES = 4 << 20
@@ -70,7 +70,7 @@ class ParquetReader:
                 check_width(len(present))
                 for group in range(part.start, end):
                     rows = _rows_at_once(file, parquet.metadata, group, wanted)
-                    for batch in _together(parquet.iter_batches(rows, row_groups=[group], columns=wanted)):
+                    for batch in together(parquet.iter_batches(rows, row_groups=[group], columns=wanted)):
                         positions = [f"{name}#{row + offset + 1}" for offset in range(len(batch))]
                         yield chunk_of(batch, columns, positions)
                         row += len(batch)
@@ -125,31 +125,6 @@ def _dictionary(array: Any) -> Any:
         else:
             return None
     return array.dictionary
-
-
-def _together(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    """The same rows in batches of a chunk's size: what was decoded in one step may be smaller, or larger."""
-    held: list[pa.RecordBatch] = []
-    rows = size = 0
-    for batch in batches:
-        if batch.nbytes > CHUNK_BYTES:
-            yield from ([_joined(held)] if held else [])
-            held, rows, size = [], 0, 0
-            step = max(1, len(batch) * CHUNK_BYTES // batch.nbytes)
-            yield from (batch.slice(start, step) for start in range(0, len(batch), step))
-            continue
-        if held and (rows + len(batch) > CHUNK_ROWS or size + batch.nbytes > CHUNK_BYTES):
-            yield _joined(held)
-            held, rows, size = [], 0, 0
-        held.append(batch)
-        rows, size = rows + len(batch), size + batch.nbytes
-    if held:
-        yield _joined(held)
-
-
-def _joined(batches: list[pa.RecordBatch]) -> pa.RecordBatch:
-    joined: pa.RecordBatch = pa.concat_batches(batches)  # type: ignore[attr-defined]  # the stubs lack it
-    return joined
 
 
 def count_rows(paths: Iterable[str]) -> int:

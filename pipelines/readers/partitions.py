@@ -6,36 +6,15 @@ As in Spark, only folders that a pattern leaves open count: `data/date=2026-11-2
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from urllib.parse import unquote
 
 import pyarrow as pa
 
 from pipelines.chunks import SourceChunk
+from pipelines.hive import values_of
 from pipelines.readers import Columns
 from pipelines.readers.typing import PARTITION
-from pipelines.storage import before_magic
-
-# The value that Hive writes for a missing one.
-MISSING = "__HIVE_DEFAULT_PARTITION__"
-_FOLDER = re.compile(r"([A-Za-z_]\w*)=(.*)", re.ASCII | re.DOTALL)
-
-
-def values_of(path: str, patterns: Sequence[str]) -> dict[str, str | None]:
-    """Return partition -> value of a file.
-
-    >>> values_of("data/date=2026-11-24/lang=en%20GB/a.parquet", ["data/**"])
-    {'date': '2026-11-24', 'lang': 'en GB'}
-    """
-    fixed = (before_magic(pattern).rpartition("/")[0] for pattern in patterns)
-    below = min((path.removeprefix(folder) for folder in fixed if path.startswith(folder)), key=len, default="")
-    values: dict[str, str | None] = {}
-    for folder in below.split("/")[:-1]:
-        if match := _FOLDER.fullmatch(folder):
-            values.setdefault(match[1], None if match[2] == MISSING else unquote(match[2]))
-    return values
 
 
 def with_partitions(schema: pa.Schema, paths: Iterable[str], patterns: Sequence[str]) -> pa.Schema:

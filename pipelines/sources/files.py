@@ -1,4 +1,4 @@
-"""Files of rows: NDJSON, CSV and Parquet."""
+"""Files of rows: NDJSON, CSV, Parquet, Avro and ORC."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _OF_DOCUMENTS = ("watch", "stop_when_idle", "max_future")
 class FileSource(PathSource, BoundedSource):
     """Files that patterns match, with rows in them."""
 
-    format: Literal["ndjson", "csv", "parquet"]
+    format: Literal["ndjson", "csv", "parquet", "avro", "orc"]
     delimiter: Annotated[str, Field(min_length=1, max_length=1)] = ","  # of CSV
 
     @model_validator(mode="before")
@@ -59,8 +59,9 @@ class FileSource(PathSource, BoundedSource):
 
     def read(self, part: tuple[str, Part], columns: Columns, folder: str) -> Iterator[SourceChunk]:
         """Yield the rows of one part of a file."""
+        from pipelines.hive import values_of
         from pipelines.readers.files import read_part
-        from pipelines.readers.partitions import add_values, in_files, values_of
+        from pipelines.readers.partitions import add_values, in_files
 
         if not columns.partitions:
             return read_part(self.reader(), part, columns, folder)
@@ -95,6 +96,14 @@ class FileSource(PathSource, BoundedSource):
             from pipelines.readers.csv import CsvReader
 
             return CsvReader(self.delimiter)
+        if self.format == "avro":
+            from pipelines.readers.avro import AvroReader
+
+            return AvroReader()
+        if self.format == "orc":
+            from pipelines.readers.orc import OrcReader
+
+            return OrcReader()
         from pipelines.readers.parquet import ParquetReader
 
         return ParquetReader()

@@ -20,14 +20,18 @@ from apache_beam.utils.windowed_value import WindowedValue
 
 from classer_core.durable import DurableWriter
 from classer_core.storage import (
+    is_url,
     join,
     list_folder,
+    list_folders,
+    list_prefix,
     open_writing,
 )
 
 ROW_GROUP_ROWS = 64 << 10
 ROW_GROUP_BYTES = 64 << 20
 FILE_ROWS = 5_000_000
+_PARTITION = re.compile(r"[A-Za-z][A-Za-z0-9_]*=.*", re.DOTALL)
 OUR_FILE = re.compile(r"^part-\d{5}-of-(?P<total>\d{5})-(?P<run>\w+)\.(parquet|ndjson)$")
 
 
@@ -159,8 +163,20 @@ class WriteTemporaryFiles(beam.DoFn):
 
 
 def ours(folder: str) -> list[str]:
-    """Files in a folder that a run of ours has published."""
-    return [found.path for found in list_folder(folder) if OUR_FILE.match(name_of(found.path))]
+    """Return the files in a folder, and in partitions of it, that a run of ours has published."""
+    found = [file.path for file in list_folder(folder) if OUR_FILE.match(name_of(file.path))]
+    if partitions := [path for path in list_folders(folder) if _PARTITION.fullmatch(name_of(path))]:
+        if is_url(folder):  # in one listing: there may be thousands of partitions
+            start = len(folder.rstrip("/")) + 1
+            paths = (file.path for file in list_prefix(folder.rstrip("/") + "/"))
+            return found + [path for path in paths if _is_in_partition(path[start:])]
+        return found + [path for partition in partitions for path in ours(partition)]
+    return found
+
+
+def _is_in_partition(path: str) -> bool:
+    *folders, name = path.split("/")
+    return bool(folders) and OUR_FILE.match(name) is not None and all(map(_PARTITION.fullmatch, folders))
 
 
 def name_of(path: str) -> str:

@@ -32,6 +32,7 @@ from classer_core.storage import (
     open_writing,
     read_start,
     remove,
+    remove_empty_folders,
     remove_folder,
     write_whole,
 )
@@ -93,7 +94,9 @@ class PublishFiles(beam.DoFn):
             raise
         for before, names in zip(replaced, new, strict=True):
             self._check()
-            remove(set(before.files) - {target for _, target in names})
+            gone = set(before.files) - {target for _, target in names}
+            remove(gone)
+            remove_empty_folders(before.folder, gone)
         for folder in self._folders:
             self._check()
             write_whole(join(folder.path, SUCCESS), self._run.encode())
@@ -108,8 +111,13 @@ class PublishFiles(beam.DoFn):
             with open_writing(temporary[0]) as file:
                 row_writer(file, folder.format, folder.schema).close()
         total = len(temporary)
-        names = (f"part-{index:05d}-of-{total:05d}-{self._run}.{folder.format}" for index in range(total))
-        return [(source, join(folder.path, name)) for source, name in zip(sorted(temporary), names, strict=True)]
+        written = join(folder.path, "_temporary", self._run)
+        names = []
+        for index, source in enumerate(sorted(temporary)):
+            partitions = source.removeprefix(written).strip("/").split("/")[:-1]
+            name = f"part-{index:05d}-of-{total:05d}-{self._run}.{folder.format}"
+            names.append((source, join(folder.path, *partitions, name)))
+        return names
 
     def _check(self) -> None:
         """Stop where another run has taken a folder."""

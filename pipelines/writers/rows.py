@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 
 from classer_core.storage import join
 from pipelines.damage import DamagedFileError, decoding
+from pipelines.hive import values_of
 from pipelines.storage import match_files, open_file
 from pipelines.writers.publish import output_files
 
@@ -26,31 +27,36 @@ def rows_of_folder(folder: str, columns: Sequence[str]) -> Iterator[dict[str, An
     A damaged file is left out from where it is damaged, and a Parquet file that lacks one of the columns as a whole.
     """
     for path in output_files(folder):
+        partitions = values_of(path, [join(folder, "**")])
         try:
             with open_file(path) as file, decoding(file):
                 if path.endswith(".parquet"):
                     parquet = pq.ParquetFile(file)
-                    if set(columns) <= set(parquet.schema_arrow.names):
-                        for batch in parquet.iter_batches(ROWS_TOGETHER, columns=list(columns)):
-                            yield from batch.to_pylist()
+                    in_file = [name for name in columns if name not in partitions]
+                    if set(in_file) <= set(parquet.schema_arrow.names):
+                        for batch in parquet.iter_batches(ROWS_TOGETHER, columns=in_file):
+                            yield from ({**row, **partitions} for row in batch.to_pylist())
                 else:
-                    yield from map(orjson.loads, file)
+                    yield from ({**row, **partitions} for row in map(orjson.loads, file))
         except (DamagedFileError, ValueError, KeyError) as error:
             log.warning("%s: can't be read, its records are classified anew: %s", path, str(error)[:200])
 
 
-def first_rows(files: Sequence[str], count: int) -> list[dict[str, Any]]:
-    """Return the first `count` rows of some files."""
+def first_rows(folder: str, files: Sequence[str], count: int) -> list[dict[str, Any]]:
+    """Return the first `count` rows of some files of a folder, with the values of their partitions."""
     rows: list[dict[str, Any]] = []
     for path in files:
         if len(rows) >= count:
             break
+        partitions = values_of(path, [join(folder, "**")])
+        before = len(rows)
         with open_file(path) as file:
             if path.endswith(".parquet"):
                 batch = next(pq.ParquetFile(file).iter_batches(count - len(rows)), None)
                 rows += [] if batch is None else batch.to_pylist()
             else:
                 rows += map(orjson.loads, islice(file, count - len(rows)))
+        rows[before:] = [{**row, **partitions} for row in rows[before:]]
     return rows
 
 

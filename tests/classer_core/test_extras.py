@@ -13,9 +13,10 @@ from classer_core.contents import PixelNeeds
 from classer_core.documents.expander import Expander
 from classer_core.errors import JobError, ModelLoadError
 from classer_core.extras import MODULES
-from classer_core.models.loading import load_visual_model
+from classer_core.models.loading import load_model, load_visual_model
 from classer_core.models.ocr import OcrReader
 from classer_core.models.photos import PhotoClassifier
+from classer_core.models.spec import ModelSpec
 from pipelines.job import parse_job
 from tests.fakes import FakeModel
 
@@ -88,7 +89,16 @@ def test_parsers_models_and_caches_name_the_command(monkeypatch: pytest.MonkeyPa
         open_cache("redis://localhost:6379/0")
     with pytest.raises(ModelLoadError, match=r"visual_model = 'some/clip': .*classer-pipelines\[models\]"):
         load_visual_model("some/clip", FakeModel())
+    with pytest.raises(ModelLoadError, match=r"model = 'entailment:some/nli': .*classer-pipelines\[models\]"):
+        load_model("entailment:some/nli")
+    with pytest.raises(ModelLoadError, match=r"model = 'some/unknown': .*classer-pipelines\[models\]"):
+        load_model("some/unknown")
     with pytest.raises(ModelLoadError, match=r"classer-pipelines\[vision\]"):
         _ = OcrReader(1).id
     with pytest.raises(ModelLoadError, match=r"classer-pipelines\[vision\]"):
         PhotoClassifier().classify([])
+
+
+@pytest.mark.parametrize("model", ["none", ModelSpec(id="none")])
+def test_none_is_not_a_visual_model(model: str | ModelSpec) -> None:
+    assert load_visual_model(model, FakeModel()) is None

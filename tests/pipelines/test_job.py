@@ -59,7 +59,7 @@ def test_overrides_set_dotted_keys(tmp_path: Path) -> None:
         ({"source": {**GOOD["source"], "columns": {"txt": "body"}}}, ["'txt' is not a request field", "'text'"]),
         (
             {"source": {**GOOD["source"], "format": "xml"}},
-            ["source.format = 'xml'", "is none of ndjson, csv, parquet, documents"],
+            ["source.format = 'xml'", "is none of ndjson, csv, parquet, avro, orc, documents"],
         ),
         ({"source": {**GOOD["source"], "path": "no-such-*.gz"}}, ["source.path", "no-such-*.gz", "matches no file"]),
         ({"labels": None}, ["labels are missing", "record_fields: [labels]"]),

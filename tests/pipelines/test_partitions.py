@@ -5,7 +5,9 @@ import json
 from pathlib import Path
 from typing import Any
 
+import fastavro
 import pyarrow as pa
+import pyarrow.orc as orc
 import pyarrow.parquet as pq
 import pytest
 
@@ -13,7 +15,7 @@ from pipelines.job import parse_job
 from runners.local import RunSummary, run_job
 from tests.fakes import load
 
-FORMATS = ["ndjson", "csv", "parquet"]
+FORMATS = ["ndjson", "csv", "parquet", "avro", "orc"]
 
 
 def put(path: Path, rows: list[dict[str, Any]]) -> None:
@@ -21,10 +23,16 @@ def put(path: Path, rows: list[dict[str, Any]]) -> None:
     if path.suffix == ".ndjson":
         path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     elif path.suffix == ".csv":
-        with path.open("w", newline="") as file:
-            writer = csv.DictWriter(file, list(rows[0]))
+        with path.open("w", newline="") as lines:
+            writer = csv.DictWriter(lines, list(rows[0]))
             writer.writeheader()
             writer.writerows(rows)
+    elif path.suffix == ".avro":
+        fields = [{"name": name, "type": "string"} for name in rows[0]]
+        with path.open("wb") as file:
+            fastavro.writer(file, {"type": "record", "name": "row", "fields": fields}, rows)
+    elif path.suffix == ".orc":
+        orc.write_table(pa.Table.from_pylist(rows), path)
     else:
         pq.write_table(pa.Table.from_pylist(rows), path)
 
