@@ -9,7 +9,8 @@ from typing import Any
 
 from classer_core.abstaining import Abstention
 from classer_core.records import RESULT_SCHEMA
-from pipelines.chunks import Chunk
+from pipelines.chunks import Chunk, output_schema
+from pipelines.outputs import Output
 
 
 def is_settled(row: Mapping[str, Any], abstention: Abstention, mode: str | None) -> bool:
@@ -25,6 +26,14 @@ def current_key(key: Sequence[Any], fingerprint: bytes) -> bytes:
     """Return the digest by which `KnownTable` finds a row with this key and this fingerprint."""
     plain = [format(value.normalize(), "f") if isinstance(value, Decimal) else str(value) for value in key]
     return b"row" + hashlib.sha256(repr(plain).encode() + fingerprint).digest()
+
+
+def current_keys(chunk: Chunk, fingerprints: Sequence[bytes], output: Output) -> list[bytes]:
+    """Return what tells the row of each record from others in the output; empty if rows are not merged."""
+    if not output.merge_key:
+        return []
+    keys = chunk_keys(chunk, output.merge_key, output.column_names(output_schema(chunk.rows.schema)))
+    return [current_key(*item) for item in zip(keys, fingerprints, strict=True)]
 
 
 def chunk_keys(chunk: Chunk, key: Sequence[str], columns: Sequence[str]) -> list[tuple[Any, ...]]:

@@ -22,6 +22,7 @@ from pipelines.requests import Requests
 
 # Fingerprints that a bundle remembers having sent: what occurs a million times is sent once per bundle.
 SENT_REMEMBERED = 200_000
+CONTENTS, LAST = "contents", "last"
 
 
 class DistinctContent(NamedTuple):
@@ -43,19 +44,27 @@ class AnswerDistinct(beam.PTransform[Any, Any]):
         requests: how rows become records.
         load: loads the engine; called once per worker process, so it must be picklable.
         last: the last run's output, whose answers are used again; None for none.
+        last_rows: its (fingerprint, Known as bytes), on runners with other machines: what is answered there is left out
+            by a join, and not by a table in each process.
     """
 
-    def __init__(self, requests: Requests, load: Callable[[], CachedEngine], last: LastOutput | None) -> None:
+    def __init__(
+        self, requests: Requests, load: Callable[[], CachedEngine], last: LastOutput | None, last_rows: Any = None
+    ) -> None:
         super().__init__()
-        self._pick = PickDistinctFn(requests, load, last)
+        self._pick = PickDistinctFn(requests, load, last if last_rows is None else None)
+        self._last_rows = last_rows
+        self._leave = LeaveAnsweredFn(requests)
         self._answer = AnswerContentsFn(requests, load)
 
     def expand(self, chunks: Any) -> Any:
         """Take the first record of each fingerprint, by id: picked where it is, in the combiner, then once for all."""
+        contents = chunks | "Pick" >> beam.ParDo(self._pick) | "OneEach" >> beam.CombinePerKey(first_by_id)
+        if self._last_rows is not None:
+            joined = {CONTENTS: contents, LAST: self._last_rows} | "ByFingerprint" >> beam.CoGroupByKey()
+            contents = joined | "LeaveAnswered" >> beam.ParDo(self._leave)
         return (
-            chunks
-            | "Pick" >> beam.ParDo(self._pick)
-            | "OneEach" >> beam.CombinePerKey(first_by_id)
+            contents
             | "Batches" >> beam.BatchElements(CHUNK_ROWS, CHUNK_ROWS, element_size_fn=_size)
             | "Answer" >> beam.ParDo(self._answer)
         )
@@ -104,6 +113,26 @@ def first_by_id(contents: Iterable[DistinctContent]) -> DistinctContent:
     return min(contents, key=lambda content: content.record_id)
 
 
+class LeaveAnsweredFn(beam.DoFn):
+    """Yield the contents that the last output does not answer."""
+
+    def __init__(self, requests: Requests) -> None:
+        self._requests = requests
+
+    def setup(self) -> None:
+        """Make the job's classifier, which contents don't carry along."""
+        self._classifier = self._requests.parser().classifier
+
+    def process(self, element: tuple[bytes, Any]) -> Iterable[tuple[bytes, DistinctContent]]:
+        """One fingerprint."""
+        fingerprint, groups = element
+        last = min(groups[LAST], default=None)
+        for content in groups[CONTENTS]:
+            known = {} if last is None else {fingerprint: pickle.loads(last)}
+            if not possible_answers(known, {fingerprint: record_of(content, self._classifier)}):
+                yield fingerprint, content
+
+
 class AnswerContentsFn(beam.DoFn):
     """Answer lists of (fingerprint, content) as (fingerprint, Known)."""
 
@@ -121,7 +150,7 @@ class AnswerContentsFn(beam.DoFn):
     def process(self, batch: list[tuple[bytes, DistinctContent]]) -> Iterable[tuple[bytes, bytes]]:
         """Results and tokens are counted where the answers are joined to their rows."""
         start = time.perf_counter()
-        answers = self._engine.answer([self._record(content) for _, content in batch], {})
+        answers = self._engine.answer([record_of(content, self._classifier) for _, content in batch], {})
         if not all(answer.cached for answer in answers):
             self._model_ms.update(round((time.perf_counter() - start) * 1000))
         self._cache_errors.inc(self._engine.take_errors())
@@ -129,11 +158,13 @@ class AnswerContentsFn(beam.DoFn):
             source_id = None if answer.cached else content.record_id
             yield answer.fingerprint, pickle.dumps(Known(answer.answer, source_id))
 
-    def _record(self, content: DistinctContent) -> Record:
-        classifier = content.classifier or self._classifier
-        assert classifier is not None, "a content without a classifier of its own has the job's"
-        attached = [Attachment(field, number, "", data) for field, number, data in content.attachments]  # type: ignore[arg-type]
-        return Record(content.record_id, content.text, classifier, attachments=tuple(attached))
+
+def record_of(content: DistinctContent, of_job: Classifier | None) -> Record:
+    """Return the record that a content stands for."""
+    classifier = content.classifier or of_job
+    assert classifier is not None, "a content without a classifier of its own has the job's"
+    attached = [Attachment(field, number, "", data) for field, number, data in content.attachments]  # type: ignore[arg-type]
+    return Record(content.record_id, content.text, classifier, attachments=tuple(attached))
 
 
 def _size(element: tuple[bytes, DistinctContent]) -> int:

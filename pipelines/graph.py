@@ -3,10 +3,10 @@
 ReadRecords -> Spread -> FetchContents -> (JoinAnswers) -> ClassifyRecords -> WriteResults -> WriteFailures ->
   or ReadStream                                                                   PublishRows, if JudgeRun allows it
 
-Spread does nothing on a local runner. JoinAnswers is there with `dedup: global` (answers of
-AnswerDistinct) and with `only: stale` (those of the last output). The readers of a stream fetch for themselves, each
-slow record at its own pace. Rows that an output refuses join the failures. `max_rows` and `max_tokens` leave records
-before ClassifyRecords.
+Spread does nothing on a local runner. JoinAnswers is there with `dedup: global` (answers of AnswerDistinct) and with
+`only: stale` (those of the last output): from a table on the disk of one process, or by a keyed join where a runner has
+several machines. The readers of a stream fetch for themselves, each slow record at its own pace. Rows that an output
+refuses join the failures. `max_rows` and `max_tokens` leave records before ClassifyRecords.
 """
 
 from __future__ import annotations
@@ -27,12 +27,13 @@ from pipelines.dedup import AnswerDistinct
 from pipelines.fetch import FetchContents
 from pipelines.gold import KeepRecords
 from pipelines.job.model import Job
+from pipelines.joining import JoinByKey, ReadLast
 from pipelines.known import JoinAnswersFn, LastOutput
 from pipelines.read import ReadRecords
 from pipelines.readers import Columns
 from pipelines.requests import Requests
 from pipelines.sources import BoundedSource, StreamSource
-from pipelines.spread import SpreadChunks
+from pipelines.spread import SpreadChunks, has_other_machines
 from pipelines.streaming.source import ReadStream, Stream
 from pipelines.verdict import JudgeRun
 from pipelines.write import PublishRows, WriteFailures, WriteResults, WrittenRows
@@ -79,12 +80,19 @@ def build(
         records = pipeline | "Records" >> fetched
     if only is not None:
         records = records | "KeepRecords" >> beam.ParDo(KeepRecords(only))
+    # One process keeps a table on its disk; several would each copy the whole last output.
+    is_spread = has_other_machines(pipeline)
+    last_rows = pipeline | "LastOutput" >> ReadLast(last) if last is not None and is_spread else None
+    distinct = None
     if job.dedup == "global":
         # Read twice instead of shuffled: rows stay where they are, only distinct contents and their answers travel.
         once = pipeline | "RecordsForDedup" >> FetchedRecords(job.bounded_source, columns, job.requests, rules)
-        answers = once | "AnswerDistinct" >> AnswerDistinct(job.requests, load, last)
+        distinct = once | "AnswerDistinct" >> AnswerDistinct(job.requests, load, last, last_rows)
+    if last_rows is not None or (distinct is not None and is_spread):
+        records = records | "JoinAnswers" >> JoinByKey(load, job.output, last_rows, distinct)
+    elif distinct is not None:
         join = JoinAnswersFn(load, run, last)
-        records = records | "JoinAnswers" >> beam.ParDo(join, beam.pvalue.AsIter(answers))
+        records = records | "JoinAnswers" >> beam.ParDo(join, beam.pvalue.AsIter(distinct))
     elif last is not None:
         records = records | "JoinAnswers" >> beam.ParDo(JoinAnswersFn(load, run, last))
     budget, postponed = (run, job.max_rows, job.max_tokens), None

@@ -10,7 +10,7 @@ import pickle
 import shutil
 import tempfile
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Mapping, Set
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -25,9 +25,9 @@ from classer_core.cache.sqlite import SqliteCache
 from classer_core.cached import CachedEngine, Known
 from classer_core.kept import is_answer_to
 from classer_core.records import Answer, LabelConfidence, Record
-from pipelines.chunks import Chunk, output_schema
+from pipelines.chunks import Chunk
 from pipelines.classify import NAMESPACE
-from pipelines.current import chunk_keys, current_key, is_settled
+from pipelines.current import current_key, current_keys, is_settled
 from pipelines.outputs import Output
 from pipelines.shared import Shared
 
@@ -59,11 +59,13 @@ class LastOutput:
 
         Each worker process reads them for itself: rows are not shuffled, and nothing of them stays in memory.
         """
-        return shared_table(f"last {self.run}", self._rows)
+        return shared_table(f"last {self.run}", self.rows)
 
-    def _rows(self) -> Iterator[tuple[bytes, bytes]]:
+    def rows(self, part: Any = None) -> Iterator[tuple[bytes, bytes]]:
+        """Yield (fingerprint, Known as bytes) of the answers, and (key and fingerprint, nothing) of what is current."""
         key = self.output.merge_key
-        for row in self.output.last_rows(list(dict.fromkeys([*ANSWER_COLUMNS, "abstained", "fingerprint", *key]))):
+        columns = list(dict.fromkeys([*ANSWER_COLUMNS, "abstained", "fingerprint", *key]))
+        for row in self.output.last_rows(columns, part):
             if (fingerprint := _fingerprint(row)) is None:
                 continue
             if key and is_settled(row, self.abstention, self.mode):
@@ -85,7 +87,6 @@ class JoinAnswersFn(beam.DoFn):
         self._load = load
         self._run = run
         self._last_output = last
-        self._key = last.output.merge_key if last else ()
 
     def setup(self) -> None:
         """Load the engine and the last answers, which all bundles share."""
@@ -97,27 +98,45 @@ class JoinAnswersFn(beam.DoFn):
         """Yield the chunk with the answers of the last run, and `distinct`, those of AnswerDistinct."""
         if distinct is not None and self._distinct is None:
             self._distinct = shared_table(f"distinct {self._run}", lambda: distinct)
-        in_order = self._engine.fingerprints(chunk.records)
-        if self._key and self._last is not None:
-            chunk, in_order = self._without_current(chunk, in_order, self._last)
-        fingerprints = set(in_order)
-        if self._last is not None:
-            records = dict(zip(in_order, chunk.records, strict=True))
-            chunk.known = {**chunk.known, **possible_answers(self._last.get(fingerprints), records)}
-        if self._distinct is not None:
-            chunk.known = {**chunk.known, **self._distinct.get(fingerprints)}
-        yield chunk
+        fingerprints = self._engine.fingerprints(chunk.records)
+        current = current_keys(chunk, fingerprints, self._last_output.output) if self._last_output else []
+        last = self._last.get({*fingerprints, *current}) if self._last is not None else {}
+        found = self._distinct.get(set(fingerprints)) if self._distinct is not None else {}
+        yield with_answers(chunk, fingerprints, current, last, found)
 
-    def _without_current(self, chunk: Chunk, fingerprints: list[bytes], last: KnownTable) -> tuple[Chunk, list[bytes]]:
-        """Leave out rows that the table has as they would be written: they stay there, and cost nothing."""
-        assert self._last_output is not None
-        columns = self._last_output.output.column_names(output_schema(chunk.rows.schema))
-        keys = [current_key(*item) for item in zip(chunk_keys(chunk, self._key, columns), fingerprints, strict=True)]
-        current = last.get(set(keys))
-        stale = [row for row, key in enumerate(keys) if key not in current or not chunk.records[row].cache]
-        Metrics.counter(NAMESPACE, "current").inc(len(chunk) - len(stale))
-        records, rows = [chunk.records[row] for row in stale], chunk.rows.take(pa.array(stale, pa.int32()))
-        return replace(chunk, records=records, rows=rows), [fingerprints[row] for row in stale]
+
+def with_answers(
+    chunk: Chunk,
+    fingerprints: list[bytes],
+    current: list[bytes],
+    last: Mapping[bytes, Known | None],
+    distinct: Mapping[bytes, Known],
+) -> Chunk:
+    """Return a chunk with its answers, without the rows that the output has as they would be written.
+
+    Args:
+        chunk: records, without answers.
+        fingerprints: of each record.
+        current: of each record, what tells its row from others (`current_key`); empty if rows are not merged.
+        last: what the last output has of them.
+        distinct: what `AnswerDistinct` has of them, which wins.
+    """
+    if current:
+        chunk, fingerprints = _without_current(chunk, fingerprints, current, last)
+    records = dict(zip(fingerprints, chunk.records, strict=True))
+    answers = {fingerprint: last[fingerprint] for fingerprint in records if fingerprint in last}
+    found = {fingerprint: distinct[fingerprint] for fingerprint in records if fingerprint in distinct}
+    return replace(chunk, known={**chunk.known, **possible_answers(answers, records), **found})
+
+
+def _without_current(
+    chunk: Chunk, fingerprints: list[bytes], current: list[bytes], last: Collection[bytes]
+) -> tuple[Chunk, list[bytes]]:
+    """Leave out rows that the table has as they would be written: they stay there, and cost nothing."""
+    stale = [row for row, key in enumerate(current) if key not in last or not chunk.records[row].cache]
+    Metrics.counter(NAMESPACE, "current").inc(len(chunk) - len(stale))
+    records, rows = [chunk.records[row] for row in stale], chunk.rows.take(pa.array(stale, pa.int32()))
+    return replace(chunk, records=records, rows=rows), [fingerprints[row] for row in stale]
 
 
 class KnownTable:
@@ -148,12 +167,12 @@ def shared_table(name: str, rows: Callable[[], Iterable[tuple[bytes, bytes]]]) -
     return _tables.get(name, lambda: KnownTable(rows()))
 
 
-def possible_answers(known: Mapping[bytes, Known], records: Mapping[bytes, Record]) -> dict[bytes, Known]:
+def possible_answers(known: Mapping[bytes, Known | None], records: Mapping[bytes, Record]) -> dict[bytes, Known]:
     """Return what may be an answer to the record of its fingerprint: rows of an output can be edited by anybody."""
     possible = {
         fingerprint: item
         for fingerprint, item in known.items()
-        if isinstance(item.answer, Answer) and is_answer_to(item.answer, records[fingerprint])
+        if item is not None and isinstance(item.answer, Answer) and is_answer_to(item.answer, records[fingerprint])
     }
     if len(possible) < len(known):
         log.warning(

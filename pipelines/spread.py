@@ -13,6 +13,11 @@ LOCAL_RUNNERS = (None, "FnApiRunner", "DirectRunner", "PrismRunner", "BundleBase
 KEY_BITS = 32
 
 
+def has_other_machines(pipeline: beam.Pipeline) -> bool:
+    """Return whether a pipeline's runner may run steps on several machines."""
+    return pipeline.options.view_as(StandardOptions).runner not in LOCAL_RUNNERS
+
+
 class SpreadParts(beam.PTransform[Any, Any]):
     """Redistribute a few small elements: parts of files, or streams of a table.
 
@@ -39,5 +44,4 @@ class SpreadChunks(beam.PTransform[Any, Any]):
 
     def expand(self, chunks: Any) -> Any:
         """Return the same chunks; on a local runner as they are."""
-        runner = chunks.pipeline.options.view_as(StandardOptions).runner
-        return chunks if runner in LOCAL_RUNNERS else chunks | "Reshuffle" >> beam.Reshuffle()
+        return chunks | "Reshuffle" >> beam.Reshuffle() if has_other_machines(chunks.pipeline) else chunks

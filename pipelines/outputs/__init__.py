@@ -118,8 +118,17 @@ class Output(Section, ABC):
         """
         return None
 
-    def last_rows(self, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
-        """Yield the rows of the last run, with at least these columns of those that they have."""
+    def last_parts(self) -> Sequence[Any]:
+        """Return the parts of the last run's rows, each of which can be read on its own; picklable."""
+        return [None]
+
+    def last_rows(self, columns: Sequence[str], part: Any = None) -> Iterator[dict[str, Any]]:
+        """Yield the rows of the last run, with at least these columns of those that they have.
+
+        Args:
+            columns: what is needed.
+            part: one of `last_parts`; None for all rows.
+        """
         return iter(())
 
     @abstractmethod

@@ -114,7 +114,7 @@ class BigQueryOutput(Output):
 
         return result_table_schema(results).names[: len(results)]
 
-    def last_rows(self, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
+    def last_rows(self, columns: Sequence[str], part: Any = None) -> Iterator[dict[str, Any]]:
         """Yield the rows of the table."""
         from pipelines.bigquery.rows import rows_of
 

@@ -86,11 +86,17 @@ class FileOutput(Output):
         """Return the step that writes failures as files."""
         return self._write(plan)
 
-    def last_rows(self, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
+    @override
+    def last_parts(self) -> Sequence[str]:
+        from pipelines.writers.publish import output_files
+
+        return output_files(self.path)
+
+    def last_rows(self, columns: Sequence[str], part: Any = None) -> Iterator[dict[str, Any]]:
         """Yield the rows of the last run's files; a file that can't be read is left out, with a warning."""
         from pipelines.writers.rows import rows_of_folder
 
-        return rows_of_folder(self.path, columns)
+        return rows_of_folder(self.path, columns, self.last_parts() if part is None else [part])
 
     def first_rows(self, count: int, is_stream: bool) -> Sequence[Mapping[str, Any]]:
         """Return the first rows of the files; of a stream, those of its newest hour."""

@@ -14,19 +14,18 @@ from classer_core.storage import join
 from pipelines.damage import DamagedFileError, decoding
 from pipelines.hive import values_of
 from pipelines.storage import match_files, open_file
-from pipelines.writers.publish import output_files
 
 log = logging.getLogger(__name__)
 
 ROWS_TOGETHER = 10_000
 
 
-def rows_of_folder(folder: str, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
-    """Yield the rows of a folder's published files, with some of their columns; those of NDJSON have all.
+def rows_of_folder(folder: str, columns: Sequence[str], files: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """Yield the rows of published files of a folder, with some of their columns; those of NDJSON have all.
 
     A damaged file is left out from where it is damaged, and a Parquet file that lacks one of the columns as a whole.
     """
-    for path in output_files(folder):
+    for path in files:
         partitions = values_of(path, [join(folder, "**")])
         try:
             with open_file(path) as file, decoding(file):

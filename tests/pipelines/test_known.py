@@ -8,11 +8,25 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from pipelines import graph, known
 from pipelines.job import parse_job
 from runners.local import RunSummary, run_job
 from tests.fakes import POISON, CountingModel, load_counting
 
 LABELS = ["billing", "technical", "sales"]
+
+
+def no_table(*_: Any) -> None:
+    raise AssertionError("a copy of all answers in one process")
+
+
+@pytest.fixture(autouse=True, params=["table", pytest.param("join", marks=pytest.mark.integration)])
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Answers come from a table of the process, or as on a cluster by a join: the rows are the same."""
+    if request.param == "join":
+        monkeypatch.setattr(graph, "has_other_machines", lambda pipeline: True)
+        monkeypatch.setattr(known, "shared_table", no_table)
+    return str(request.param)
 
 
 @pytest.fixture(autouse=True)

@@ -100,6 +100,27 @@ def expected(source: Path, tmp_path_factory: pytest.TempPathFactory) -> list[dic
     return found
 
 
+@pytest.mark.parametrize("dedup", ["worker", "global"])
+def test_known_answers_are_joined_on_a_cluster(tmp_path: Path, cluster: Cluster, jar: str, dedup: str) -> None:
+    """Rows of the last output are answers, whatever worker its record falls to; two workers share one join."""
+    records = [{"id": f"r{n}", "text": f"{LABELS[n % 3]} {n // 6}"} for n in range(12_000)]
+    path = tmp_path / "a.ndjson"
+    path.write_text("".join(json.dumps(record) + "\n" for record in records))
+    document = {**job_in(tmp_path, tmp_path).model_dump(exclude_unset=True), "only": "stale", "dedup": dedup}
+    job = parse_job(document, tmp_path / "job.yaml")
+    first = run_job(job, tmp_path, "flink", flink_args(cluster, jar), load=fakes.load)
+    before = {row["id"]: row["label"] for row in rows(tmp_path)}
+    with path.open("a") as file:
+        file.writelines(json.dumps({"id": f"new{n}", "text": f"sales, new {n}"}) + "\n" for n in range(30))
+    second = run_job(job, tmp_path, "flink", flink_args(cluster, jar), load=fakes.load)
+    assert first is not None and second is not None
+    assert (first.results, second.results, second.cached) == (12_000, 12_030, 12_000)
+    if dedup == "global":
+        assert first.cached == 12_000 - 6_000
+    after = {row["id"]: row["label"] for row in rows(tmp_path)}
+    assert after == before | {f"new{n}": "sales" for n in range(30)}
+
+
 def when_half_way(folder: Path, act: Callable[[], None]) -> threading.Thread:
     """Acts once both workers have written rows that nobody can see yet."""
 
