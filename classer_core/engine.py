@@ -20,7 +20,7 @@ from classer_core.models.loading import load_model, load_visual_model
 from classer_core.models.spec import AnyModelSpec, ModelSpec
 from classer_core.models.visual import VisualModel
 from classer_core.records import Answer, Failure, Outcome, Record, Result
-from classer_core.scoring import above_threshold, choose
+from classer_core.scoring import above_threshold, best, choose
 
 # Scored when every record of a batch failed: if this fails as well, the model is broken and not the records.
 PROBE_CONTENT, PROBE_CLASSIFIER = Content([Page("text", "hello")]), Classifier(("greeting",))
@@ -43,7 +43,7 @@ class Engine:
         self._truncate = truncate
         self._lock = threading.Lock()
         self._expander: Expander | None = None
-        self._configurations: dict[tuple[str, bool], bytes] = {}
+        self._configurations: dict[tuple[str, bool, int], bytes] = {}
 
     def classify(self, records: Sequence[Record]) -> list[Outcome]:
         """Return one outcome per record, in the same order. Attachments must have their bytes.
@@ -62,7 +62,8 @@ class Engine:
     def fingerprints(self, records: Sequence[Record]) -> list[bytes]:
         """Return the fingerprint of each record. Attachments must have their bytes; they are not opened."""
         return [
-            fingerprint(record, self._configuration(record.classifier, bool(record.attachments))) for record in records
+            fingerprint(record, self._configuration(record.classifier, bool(record.attachments), record.scores_listed))
+            for record in records
         ]
 
     def answer(self, records: Sequence[Record]) -> list[tuple[Answer | Failure, float]]:
@@ -92,18 +93,18 @@ class Engine:
                 answers[position] = self._answer(record, content, scores), expand_ms + share_ms
         return [answer for answer in answers if answer is not None]
 
-    def _configuration(self, classifier: Classifier, attached: bool) -> bytes:
-        digest = self._configurations.get((classifier.digest, attached))
+    def _configuration(self, classifier: Classifier, attached: bool, scores: int) -> bytes:
+        digest = self._configurations.get((classifier.digest, attached, scores))
         if digest is None:
             reading = self.model.text.id
             if attached:
                 visual = self.model.visual.id if self.model.visual is not None else "none"
                 # LibreOffice breaks and draws DOCX pages differently.
                 reading += f" + {visual}, truncate: {self._truncate}, office: {Office().is_installed}"
-            digest = configuration(classifier, reading)
+            digest = configuration(classifier, reading, scores)
             if len(self._configurations) >= CONFIGURATIONS_KEPT:
                 self._configurations = {}
-            self._configurations[classifier.digest, attached] = digest
+            self._configurations[classifier.digest, attached, scores] = digest
         return digest
 
     def close(self) -> None:
@@ -146,6 +147,7 @@ class Engine:
             model=self.model.id_for(scores),
             coverage=round(content.coverage, 4),
             evidence=content.pages[scores.strongest].place if record.attachments else None,
+            scores=best(scores.values, classifier, record.scores) if record.scores else None,
         )
 
     def _score(self, contents: Sequence[Content], classifiers: Sequence[Classifier]) -> list[Scores | RecordError]:
@@ -202,6 +204,7 @@ def outcome_of(
         coverage=answer.coverage,
         fingerprint=fingerprint.hex(),
         evidence=answer.evidence,
+        scores=answer.scores,
     )
 
 

@@ -42,6 +42,7 @@ class FailureCode(StrEnum):
     MODE_INVALID = "mode_invalid"
     THRESHOLD_INVALID = "threshold_invalid"
     MIN_CONFIDENCE_INVALID = "min_confidence_invalid"
+    SCORES_INVALID = "scores_invalid"
     FALLBACK_LABEL_INVALID = "fallback_label_invalid"
     CLASSIFIER_INVALID = "classifier_invalid"
     IMAGE_INVALID = "image_invalid"

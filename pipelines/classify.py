@@ -28,25 +28,26 @@ class ClassifyRecords(beam.PTransform[Any, Any]):
     Args:
         load: loads the engine; called once per worker, so it must be picklable.
         abstention: which answers are not sure enough.
+        scored: whether records ask for `scores`.
     """
 
-    def __init__(self, load: Callable[[], CachedEngine], abstention: Abstention) -> None:
+    def __init__(self, load: Callable[[], CachedEngine], abstention: Abstention, scored: bool = False) -> None:
         super().__init__()
-        self._load = load
-        self._abstention = abstention
+        self._handler = ChunkHandler(load, abstention, scored)
 
     def expand(self, chunks: Any) -> Any:
         """RunInference shares the model and times it; batches are made inside, by the tokens of each chunk."""
-        return chunks | RunInference(ChunkHandler(self._load, self._abstention))
+        return chunks | RunInference(self._handler)
 
 
 class ChunkHandler(ModelHandler[Any, Any, CachedEngine]):
     """Beam's view of the engine. A chunk is already a batch: Beam's batching would only put lists around it."""
 
-    def __init__(self, load: Callable[[], CachedEngine], abstention: Abstention) -> None:
+    def __init__(self, load: Callable[[], CachedEngine], abstention: Abstention, scored: bool) -> None:
         super().__init__()
         self._load = load
         self._abstention = abstention
+        self._scored = scored
         self._records = Metrics.counter(NAMESPACE, "records")
         self._results = Metrics.counter(NAMESPACE, "results")
         self._abstained = Metrics.counter(NAMESPACE, "abstained")
@@ -70,7 +71,7 @@ class ChunkHandler(ModelHandler[Any, Any, CachedEngine]):
         outcomes = self._abstention.apply_all(model.classify(batch.records, batch.known))
         if not all(isinstance(outcome, Result) and outcome.cached for outcome in outcomes):
             self._model_ms.update(round((time.perf_counter() - start) * 1000))
-        classified = settle(batch, outcomes)
+        classified = settle(batch, outcomes, self._scored)
         self._count(outcomes, classified)
         self._cache_errors.inc(model.take_errors())
         return [classified]

@@ -111,6 +111,7 @@ def _trial(job: Job, mode: str | None, gold: Gold, scratch: Path) -> tuple[Job, 
             "max_tokens": None,
             "min_confidence": None,
             "fallback_label": None,
+            "scores": None,
             "threshold": 0.0 if mode == "multi" else job.threshold,
         }
     )

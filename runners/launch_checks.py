@@ -64,7 +64,8 @@ def prepare_outputs(job: Job, columns: Columns, run: str) -> None:
         JobError: with the problems found.
     """
     merging = Merging(columns, job.column_of("id") or "id", job.source.watermark_column)
-    job.output.prepare("output", WritePlan(output_schema(columns.passed), run, job.source.is_stream), merging)
+    schema = output_schema(columns.passed, job.scores is not None)
+    job.output.prepare("output", WritePlan(schema, run, job.source.is_stream), merging)
     job.failures_output.prepare("failures", WritePlan(FAILURE_SCHEMA, run, job.source.is_stream))
 
 

@@ -8,7 +8,7 @@ from pydantic import Field, PrivateAttr, field_validator, model_validator
 
 from classer_core.abstaining import Abstention
 from classer_core.cache import parse_cache_url
-from classer_core.classifiers import Classifier
+from classer_core.classifiers import MAX_LABELS, Classifier
 from classer_core.environment import FROM_ENVIRONMENT, is_reference, is_set
 from classer_core.errors import JobError, Problem
 from classer_core.fetching.rules import FetchRules
@@ -42,6 +42,7 @@ class Job(Section):
     adapt: bool = False
     min_confidence: Annotated[float, Field(ge=0, le=1, strict=False)] | None = None
     fallback_label: str | None = None
+    scores: Annotated[int, Field(ge=1, le=MAX_LABELS)] | Literal["all"] | None = None
     priority: Literal["standard", "fast"] = "standard"
     # It is in no repr: what a job is made of without `parse_job` may be a URL with a password.
     cache: Annotated[bool | str, Field(repr=False)] = True
@@ -165,7 +166,7 @@ class Job(Section):
     def request_defaults(self) -> dict[str, Any]:
         """Request field -> the job's value."""
         fields = {name: getattr(self, name) for name in (*CLASSIFIER_FIELDS, "priority")}
-        return fields | {"cache": self.cache if isinstance(self.cache, bool) else True}
+        return fields | {"scores": self.scores, "cache": self.cache if isinstance(self.cache, bool) else True}
 
     @property
     def saved_classifiers(self) -> SavedClassifiers:
