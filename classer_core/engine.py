@@ -93,6 +93,13 @@ class Engine:
                 answers[position] = self._answer(record, content, scores), expand_ms + share_ms
         return [answer for answer in answers if answer is not None]
 
+    def page_counts(self, records: Sequence[Record]) -> list[int]:
+        """Return the number of pages and pictures of each record; 0 if it has none, or can't be opened."""
+        return [
+            len(content.pages) if isinstance(content, Content) and record.attachments else 0
+            for record, (content, _) in zip(records, self._expand(records), strict=True)
+        ]
+
     def _configuration(self, classifier: Classifier, attached: bool, scores: int) -> bytes:
         digest = self._configurations.get((classifier.digest, attached, scores))
         if digest is None:

@@ -6,7 +6,7 @@ ReadRecords -> Spread -> FetchContents -> (JoinAnswers) -> ClassifyRecords -> Wr
 Spread does nothing on a local runner. JoinAnswers is there with `dedup: global` (answers of AnswerDistinct) and with
 `only: stale` (those of the last output): from a table on the disk of one process, or by a keyed join where a runner has
 several machines. The readers of a stream fetch for themselves, each slow record at its own pace. Rows that an output
-refuses join the failures. `max_rows` and `max_tokens` leave records before ClassifyRecords.
+refuses join the failures. `max_rows`, `max_tokens` and `max_cost` leave records before ClassifyRecords.
 """
 
 from __future__ import annotations
@@ -96,8 +96,8 @@ def build(
         records = records | "JoinAnswers" >> beam.ParDo(join, beam.pvalue.AsIter(distinct))
     elif last is not None:
         records = records | "JoinAnswers" >> beam.ParDo(JoinAnswersFn(load, run, last))
-    budget, postponed = (run, job.max_rows, job.max_tokens), None
-    if job.max_rows is not None or job.max_tokens is not None:
+    budget, postponed = (run, job.max_rows, job.token_budget), None
+    if job.max_rows is not None or job.token_budget is not None:
         taken = records | "TakeBudget" >> beam.ParDo(TakeBudget(*budget)).with_outputs(POSTPONED, main="records")
         records, postponed = taken.records, taken[POSTPONED]
     classified = records | "ClassifyRecords" >> ClassifyRecords(load, job.abstention, scored)

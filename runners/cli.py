@@ -15,7 +15,7 @@ from rich.table import Column, Table
 
 from classer_core import __version__
 from classer_core.errors import JobError, Problem
-from runners.commands import cache, certify, classifiers, compare, evaluate, tune
+from runners.commands import cache, certify, classifiers, compare, evaluate, plan, tune
 from runners.console import JobFile, Overrides, drop_noise, out, plain
 from runners.exits import exit_codes
 from runners.serve.command import serve
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
 app.add_typer(classifiers.app, name="classifiers", no_args_is_help=True)
+app.command()(plan.plan)
 app.command()(compare.compare)
 app.command()(evaluate.evaluate)
 app.command()(tune.tune)

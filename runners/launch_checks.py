@@ -38,7 +38,7 @@ def check_budget(job: Job, runner: str, at_once: int) -> None:
     Raises:
         JobError: there would be several.
     """
-    for name in ("max_rows", "max_tokens"):
+    for name in ("max_rows", "max_tokens", "max_cost"):
         if (value := getattr(job, name)) is not None and (runner != "local" or at_once > 1):
             message, remedy = "is counted by runs in one process", "Run it on `local`, or LIMIT a query of the source."
             raise JobError([Problem(name, str(value), message, remedy)])

@@ -103,7 +103,11 @@ def _output_conflicts(job: Job) -> Iterator[Mistake]:
         yield Mistake("only", "stale", "needs an output whose rows can be read back", "Leave it out.")
     elif job.only == "stale" and not job.output.replaces:
         yield Mistake("only", "stale", "would append rows that are there", "Set output.write: merge, or replace.")
-    for name in ("max_rows", "max_tokens"):
+    if job.max_cost is not None and job.prices is None:
+        yield Mistake(
+            "max_cost", str(job.max_cost), "needs prices", "Set prices.tokens: the price of a million tokens."
+        )
+    for name in ("max_rows", "max_tokens", "max_cost"):
         if getattr(job, name) is not None and not (merges and job.only == "stale" and job.dedup == "worker"):
             message = "needs a table to go on from: output.write: merge, only: stale and dedup: worker"
             yield Mistake(name, str(getattr(job, name)), message, "Leave it out, or set them.")

@@ -17,6 +17,7 @@ from classer_core.records import OWN_FIELDS, REQUEST_FIELDS
 from classer_core.requests import CLASSIFIER_FIELDS, RequestParser
 from classer_core.saved import SavedClassifiers
 from pipelines.job.kinds import AnyOutput, AnySource
+from pipelines.job.prices import Prices
 from pipelines.limits import Limits
 from pipelines.outputs import Output
 from pipelines.outputs.files import FileOutput
@@ -50,6 +51,8 @@ class Job(Section):
     only: Literal["all", "stale"] = "all"
     max_rows: Annotated[int, Field(gt=0)] | None = None
     max_tokens: Annotated[int, Field(gt=0)] | None = None
+    max_cost: Annotated[float, Field(gt=0, strict=False)] | None = None  # at `prices`
+    prices: Prices | None = None
     model: JobModel = ModelSpec()
     visual_model: ModelSpec = ModelSpec()
     page_overflow: Literal["fail", "truncate"] = "fail"
@@ -151,6 +154,14 @@ class Job(Section):
     def fetch_rules(self, folder: str) -> FetchRules:
         """Return the rules for what records of this job may reach; their relative paths start at `folder`."""
         return FetchRules(tuple(self.allow_paths), tuple(self.allow_hosts), self.allow_http, folder)
+
+    @property
+    def token_budget(self) -> int | None:
+        """The tokens that one run may read, by `max_tokens` and `max_cost`."""
+        given = [] if self.max_tokens is None else [self.max_tokens]
+        if self.max_cost is not None and self.prices is not None:
+            given.append(max(1, self.prices.tokens_for(self.max_cost)))
+        return min(given, default=None)
 
     @property
     def limits(self) -> Limits:
