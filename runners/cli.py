@@ -15,7 +15,7 @@ from rich.table import Column, Table
 
 from classer_core import __version__
 from classer_core.errors import JobError, Problem
-from runners.commands import cache, certify, classifiers, compare, evaluate, plan, tune
+from runners.commands import cache, certify, classifiers, compare, evaluate, plan, report, tune
 from runners.console import JobFile, Overrides, drop_noise, out, plain
 from runners.exits import exit_codes
 from runners.serve.command import serve
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
 app.add_typer(classifiers.app, name="classifiers", no_args_is_help=True)
 app.command()(plan.plan)
+app.command()(report.report)
 app.command()(compare.compare)
 app.command()(evaluate.evaluate)
 app.command()(tune.tune)
@@ -64,6 +65,9 @@ def run(
     summary_path: Annotated[
         str | None, typer.Option("--summary", metavar="FILE", help="Writes what the run did, as JSON: a path or URL.")
     ] = None,
+    report_path: Annotated[
+        str | None, typer.Option("--report", metavar="FILE", help="Writes the page of `classer report`: a path or URL.")
+    ] = None,
 ) -> None:
     """Runs a job. Beam's own pipeline options go after `--`.
 
@@ -82,11 +86,11 @@ def run(
         _refuse_strays(context.args)
         return load_job(job_file, overrides or [])
 
-    with reported(summary_path, str(job_file.resolve())) as report:
+    with reported(summary_path, str(job_file.resolve())) as told:
         if dry_run:
             _show_graph(load, folder, runner, context.args)
         else:
-            report.summary = finish(load, folder, runner, context.args, preview)
+            told.summary = finish(load, folder, runner, context.args, preview, report_path)
 
 
 def _show_graph(load: Callable[[], Job], folder: Path, runner: str, beam_args: list[str]) -> None:

@@ -18,9 +18,22 @@ if TYPE_CHECKING:
 
 
 def finish(
-    load: Callable[[], Job], folder: Path, runner: str, beam_args: Sequence[str], preview: int = 0
+    load: Callable[[], Job],
+    folder: Path,
+    runner: str,
+    beam_args: Sequence[str],
+    preview: int = 0,
+    page: str | None = None,
 ) -> RunSummary | None:
     """Runs a job and shows what it did; None where the runner only took it, to begin later.
+
+    Args:
+        load: loads the job.
+        folder: file names in ids are relative to it.
+        runner: as `run_job` takes it.
+        beam_args: Beam's own pipeline options.
+        preview: rows to show.
+        page: where the page of `classer report` goes, if anywhere.
 
     Raises:
         typer.Exit: with the exit code of what went wrong, which is its cause.
@@ -42,6 +55,8 @@ def finish(
             raise
     if summary is not None:
         _show(job, summary, preview)
+        if page is not None:
+            _write_page(job, page)
     return summary
 
 
@@ -49,6 +64,14 @@ def _show(job: Job, summary: RunSummary, preview: int) -> None:
     if preview:
         _show_rows(job, preview)
     _show_summary(summary)
+
+
+def _write_page(job: Job, page: str) -> None:
+    from runners.reporting import report_of_job, write_report
+
+    with exit_codes():
+        write_report(report_of_job(job), page)
+    out.print(f"page      {page}", markup=False, highlight=False, soft_wrap=True)
 
 
 def _show_rows(job: Job, count: int) -> None:
