@@ -53,7 +53,7 @@ def report_of_folder(
         folder: path or URL.
         redact: whether texts are hidden.
         against: a folder of an earlier output.
-        text: the column of the texts; without, `text`, or the first column of strings.
+        text: the column of the texts; without, `text`, or the column of the longest strings.
         price: of a million tokens.
 
     Raises:
@@ -65,12 +65,12 @@ def report_of_folder(
 
 
 def text_column(folder: str) -> str | None:
-    """Return the column of a folder's rows that is most likely the text: `text`, or the first one of strings."""
+    """Return the column of a folder's rows that is most likely the text: `text`, or the longest strings."""
     with as_problem("output", folder):
         rows = FileOutput(path=folder).first_rows(20, is_stream=False)
     passed = [name for name in (rows[0] if rows else ()) if name not in RESULT_SCHEMA.names]
-    strings = [name for name in passed if any(isinstance(row.get(name), str) for row in rows)]
-    return TEXT if TEXT in strings else next(iter(strings), None)
+    length = {name: sum(len(value) for row in rows if isinstance(value := row.get(name), str)) for name in passed}
+    return TEXT if length.get(TEXT) else max((name for name in passed if length[name]), key=length.get, default=None)
 
 
 def _report(

@@ -46,8 +46,8 @@ def test_whatever_the_files(tmp_path: Path, output: dict[str, Any]) -> None:
     assert by_folder.labels == found.labels and by_folder.unsure == found.unsure
 
 
-def test_the_text_is_a_column_of_strings(tmp_path: Path) -> None:
-    run_job(job(tmp_path, passthrough=["body"]), tmp_path, load=load)
+def test_the_text_is_the_column_of_the_longest_strings(tmp_path: Path) -> None:
+    run_job(job(tmp_path), tmp_path, load=load)
     assert {row.text for row in report_of_folder(str(tmp_path / "out")).unsure} >= {"billing"}
 
 
