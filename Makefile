@@ -28,7 +28,7 @@ lint: $(READY) ## ruff and mypy.
 	$(BIN)/mypy
 
 test: lint ## Checks, and every test that Python alone can run.
-	$(BIN)/pytest -m "not integration"
+	$(BIN)/pytest -m "not integration" -n 2 --dist loadfile
 
 integration: $(READY) ## Tests with real servers and runners, which it installs (Debian, root; Java 17, Maven).
 	@dpkg -s $(DEBIAN_PACKAGES) >/dev/null 2>&1 || \

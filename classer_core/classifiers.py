@@ -150,7 +150,7 @@ def is_clean(text: str) -> bool:
     return True
 
 
-def shown(value: Any, limit: int = 80) -> str:
+def shown(value: Any, limit: int = 200) -> str:
     """Return a value as messages show it: at most `limit` characters, and printable.
 
     >>> shown(["a", "b"]), shown("a long text", limit=8)

@@ -116,7 +116,7 @@ def check(job_file: JobFile, overrides: Overrides = None) -> None:
     if look:
         out.print(look, style="yellow", markup=False, highlight=False, soft_wrap=True)
     else:
-        out.print(f"{job_file}: nothing wrong", markup=False, highlight=False)
+        out.print(f"{job_file}: OK", markup=False, highlight=False)
 
 
 @app.command()

@@ -98,7 +98,9 @@ def train(model: Any, scores: Callable[[Any, list[str]], Any], steps: int = 200,
     model.train()
     for _ in range(steps):
         topics = [rng.choice(list(TOPICS)) for _ in range(size)]
-        logits = scores(model, [text_of(topic, rng) for topic in topics])
+        # Some of several sentences, so that models also know what fills a whole window.
+        sentences = rng.choice((1, 1, 5))
+        logits = scores(model, [" ".join(text_of(topic, rng) for _ in range(sentences)) for topic in topics])
         targets = torch.tensor([list(TOPICS).index(topic) for topic in topics])
         each = torch.nn.functional.one_hot(targets, len(TOPICS)).float()
         loss = torch.nn.functional.cross_entropy(logits, targets)

@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 
 # So many tokens fill the integer units, and their (tokens, feed-forward) arrays stay in the caches; 256 does as well.
 BATCH_TOKENS = 384
+# The feed-forward layers take so many tokens at a time: their products stay in the second-level cache.
+WIDE_TOKENS = 192
 # Attention adds up integers below 2^24 for texts of at most so many tokens.
 MAX_TOKENS = 512
 WORDS = "embeddings.word_embeddings.weight"
@@ -170,8 +172,9 @@ class PackedEncoder:
         codes, scales = torch.empty(hidden.shape, dtype=torch.int8), np.empty(len(hidden), np.float32)
         normalise(hidden, *self._norm, codes.numpy(), scales)
         attention = Attention(lengths, self.config.heads, self.dimensions)
+        scratch = _Scratch(len(hidden), self.dimensions, self._layers[0].feed_forward)
         for layer in self._layers:
-            layer.forward(hidden, codes, scales, attention)
+            layer.forward(hidden, codes, scales, attention, scratch)
         return self._pooled(hidden, lengths)
 
     def _pooled(self, hidden: Floats, lengths: npt.NDArray[np.int64]) -> Floats:
@@ -183,6 +186,26 @@ class PackedEncoder:
         if self.config.normalize:
             to_unit_length(vectors)
         return vectors
+
+
+class _Scratch:
+    """Arrays of one batch, which every layer overwrites: new ones for each layer would be mapped page by page.
+
+    Args:
+        tokens: of the batch.
+        dimensions: of a token.
+        feed_forward: outputs of the wide layer.
+    """
+
+    def __init__(self, tokens: int, dimensions: int, feed_forward: int) -> None:
+        import torch
+
+        integers = torch.int32
+        self.projected = torch.empty((tokens, 3 * dimensions), dtype=integers)
+        self.products = torch.empty((tokens, dimensions), dtype=integers)
+        self.wide_products = torch.empty((min(tokens, WIDE_TOKENS), feed_forward), dtype=integers)
+        self.wide_codes = torch.empty((tokens, feed_forward), dtype=torch.int8)
+        self.wide_scales = np.empty(tokens, np.float32)
 
 
 class _Layer:
@@ -197,29 +220,37 @@ class _Layer:
         self._narrowed = Linear.of(tensors, f"{name}.output.dense")
         self._norms = [_norm(tensors, place, config.epsilon) for place in (f"{attention}.output", f"{name}.output")]
 
-    def forward(self, hidden: Floats, codes: torch.Tensor, scales: Floats, attention: Attention) -> None:
+    @property
+    def feed_forward(self) -> int:
+        """The outputs of the wide layer."""
+        return len(self._widened.bias)
+
+    def forward(
+        self, hidden: Floats, codes: torch.Tensor, scales: Floats, attention: Attention, scratch: _Scratch
+    ) -> None:
         """Replace the layer's input by its output.
 
         Args:
             hidden: (n_tokens, dimensions) float32.
             codes, scales: the same quantised: (n_tokens, dimensions) int8, (n_tokens,) float32.
-            attention: of this batch.
+            attention, scratch: of this batch.
         """
-        import torch
-
         layer = self._projected
-        attention(layer.products(codes), layer.scales, layer.bias, scales, codes.numpy(), scales)
+        layer.multiply(codes, scratch.projected)
+        attention(scratch.projected, layer.scales, layer.bias, scales, codes.numpy(), scales)
         layer = self._mixed
-        products = layer.products(codes).numpy()
+        products = layer.multiply(codes, scratch.products)
         add_and_normalise(products, layer.scales, layer.bias, hidden, scales, *self._norms[0], codes.numpy(), scales)
         layer = self._widened
-        products = layer.products(codes).numpy()
-        wide, wide_scales = torch.empty(products.shape, dtype=torch.int8), np.empty(len(scales), np.float32)
-        gelu(products, layer.scales, layer.bias, scales, self._polynomial, wide.numpy(), wide_scales)
+        for start in range(0, len(scales), WIDE_TOKENS):
+            part = slice(start, min(start + WIDE_TOKENS, len(scales)))
+            products = layer.multiply(codes[part], scratch.wide_products[: part.stop - part.start])
+            wide = scratch.wide_codes[part].numpy(), scratch.wide_scales[part]
+            gelu(products, layer.scales, layer.bias, scales[part], self._polynomial, *wide)
         layer = self._narrowed
-        products = layer.products(wide).numpy()
+        products = layer.multiply(scratch.wide_codes, scratch.products)
         add_and_normalise(
-            products, layer.scales, layer.bias, hidden, wide_scales, *self._norms[1], codes.numpy(), scales
+            products, layer.scales, layer.bias, hidden, scratch.wide_scales, *self._norms[1], codes.numpy(), scales
         )
 
 

@@ -46,7 +46,7 @@ class Linear:
     def __init__(self, codes: torch.Tensor, scales: torch.Tensor, bias: torch.Tensor) -> None:
         self.scales, self.bias = as_array(scales), as_array(bias)
         self._product = integer_product()
-        self._prepared = self._product.prepare(codes.t().contiguous())
+        self._prepared = self._product.prepare(codes)
 
     @classmethod
     def of(cls, tensors: Mapping[str, torch.Tensor], *names: str) -> Linear:
@@ -63,44 +63,46 @@ class Linear:
         bias = torch.cat([tensors[f"{name}.bias"].float() for name in names])
         return cls(torch.cat([codes for codes, _ in parts]), torch.cat([scales for _, scales in parts]), bias)
 
-    def products(self, codes: torch.Tensor) -> torch.Tensor:
-        """Return the products (n, outputs) int32 of rows' codes (n, inputs) int8 and the weights' codes."""
-        return self._product.multiply(codes, self._prepared)
+    def multiply(self, codes: torch.Tensor, products: torch.Tensor) -> npt.NDArray[np.int32]:
+        """Write and return the products (n, outputs) int32 of rows' codes (n, inputs) int8 and the weights' codes."""
+        self._product.multiply(codes, self._prepared, products)
+        written: npt.NDArray[np.int32] = products.numpy()
+        return written
 
 
 class IntegerUnits:
     """Products of int8 matrices by the processor's int8 instructions."""
 
     def prepare(self, codes: torch.Tensor) -> Any:
-        """Return weights (inputs, outputs) int8 in the form that `multiply` takes."""
-        return codes
+        """Return weights (outputs, inputs) int8 in the form that `multiply` takes."""
+        # The transposed view: up to a third faster than weights stored as (inputs, outputs).
+        return codes.contiguous().t()
 
-    def multiply(self, rows: torch.Tensor, codes: Any) -> torch.Tensor:
-        """Return the product (n, outputs) int32 of int8 rows (n, inputs) and prepared weights."""
+    def multiply(self, rows: torch.Tensor, codes: Any, products: torch.Tensor) -> None:
+        """Write the products (n, outputs) int32 of int8 rows (n, inputs) and prepared weights."""
         import torch
 
-        return torch._int_mm(rows, codes)
+        torch._int_mm(rows, codes, out=products)
 
 
 class FloatUnits:
     """The same products in float32, for processors without int8 instructions; all partial sums stay below 2^24."""
 
     def prepare(self, codes: torch.Tensor) -> Any:
-        """Return weights (inputs, outputs) as float32 parts, so small that float32 holds their sums exactly."""
+        """Return weights (outputs, inputs) as float32 parts, so small that float32 holds their sums exactly."""
         import torch
 
         size = EXACT_INTEGERS // int(STEPS * STEPS)
-        return [part.float() for part in torch.split(codes, size)]
+        return [part.float() for part in torch.split(codes.t().contiguous(), size)]
 
-    def multiply(self, rows: torch.Tensor, codes: Any) -> torch.Tensor:
-        """Return the product (n, outputs) int32 of int8 rows (n, inputs) and prepared weights."""
+    def multiply(self, rows: torch.Tensor, codes: Any, products: torch.Tensor) -> None:
+        """Write the products (n, outputs) int32 of int8 rows (n, inputs) and prepared weights."""
         import torch
 
+        products.zero_()
         parts = torch.split(rows.float(), [len(part) for part in codes], dim=1)
-        total = torch.zeros((len(rows), codes[0].shape[1]), dtype=torch.int32)
         for part, weights in zip(parts, codes, strict=True):
-            total += (part @ weights).to(torch.int32)
-        return total
+            products += (part @ weights).to(torch.int32)
 
 
 @lru_cache(maxsize=1)
@@ -112,8 +114,9 @@ def integer_product() -> IntegerUnits | FloatUnits:
 
     if not has_integer_units():
         return FloatUnits()
-    rows, codes = torch.full((33, 1536), 127, dtype=torch.int8), torch.full((1536, 48), 127, dtype=torch.int8)
+    rows, codes = torch.full((33, 1536), 127, dtype=torch.int8), torch.full((48, 1536), 127, dtype=torch.int8)
     rows[::2] = -127
-    codes[:, 1::3] = -127
-    exact = torch.equal(torch._int_mm(rows, codes).double(), rows.double() @ codes.double())
-    return IntegerUnits() if exact else FloatUnits()
+    codes[1::3] = -127
+    units, products = IntegerUnits(), torch.empty((33, 48), dtype=torch.int32)
+    units.multiply(rows, units.prepare(codes), products)
+    return units if torch.equal(products.double(), rows.double() @ codes.double().t()) else FloatUnits()

@@ -134,15 +134,16 @@ def ceiling(tokens: int, layers: int) -> Callable[[], None]:
     """(e): as many products of such matrices as the model has, with nothing around them."""
     narrow, wide = 384, 1_536  # of MiniLM, and of the embedded model
     shapes = [(narrow, 3 * narrow), (narrow, narrow), (narrow, wide), (wide, narrow)]
-    products = [
-        (torch.ones((BATCH_TOKENS, inputs), dtype=torch.int8), torch.ones((inputs, outputs), dtype=torch.int8))
+    operands = [
+        (torch.ones((BATCH_TOKENS, inputs), dtype=torch.int8), torch.ones((outputs, inputs), dtype=torch.int8).t())
         for inputs, outputs in shapes
     ]
 
     def batch(number: int) -> None:
+        products = [torch.empty((BATCH_TOKENS, outputs), dtype=torch.int32) for _, outputs in shapes]
         for _ in range(layers):
-            for rows, weights in products:
-                torch._int_mm(rows, weights)
+            for (rows, weights), written in zip(operands, products, strict=True):
+                torch._int_mm(rows, weights, out=written)
 
     pool = ThreadPoolExecutor(hardware.available_cores(), initializer=torch.set_num_threads, initargs=(1,))
 

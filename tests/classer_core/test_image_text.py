@@ -112,7 +112,7 @@ def train(model: Any, processor: Any, family: str) -> None:
         schedule.step()
 
 
-@pytest.fixture(scope="module", params=["clip", "siglip"])
+@pytest.fixture(scope="module", params=["clip", pytest.param("siglip", marks=pytest.mark.integration)])
 def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ImageTextModel]:
     """Saved and loaded again, as a user's model is."""
     torch.manual_seed(1)

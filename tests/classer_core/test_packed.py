@@ -116,7 +116,9 @@ def test_the_largest_sums_are_exact(inputs: int) -> None:
     expected = (rows.double() @ codes.double()).to(torch.int32)
     for units in (FloatUnits(), IntegerUnits()):
         if isinstance(units, FloatUnits) or isinstance(packed_linear.integer_product(), IntegerUnits):
-            assert torch.equal(units.multiply(rows, units.prepare(codes)), expected)
+            products = torch.empty_like(expected)
+            units.multiply(rows, units.prepare(codes.t()), products)
+            assert torch.equal(products, expected)
 
 
 def attend(products: torch.Tensor, lengths: list[int], heads: int) -> torch.Tensor:

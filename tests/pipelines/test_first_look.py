@@ -53,12 +53,17 @@ def test_a_few_bad_rows_are_failures_as_ever(tmp_path: Path) -> None:
     assert summary is not None and summary.failures == {"text_empty": 3}
 
 
+def unwrapped(output: str) -> str:
+    """What is said, wherever a terminal breaks its lines."""
+    return " ".join(output.split())
+
+
 def test_check_says_it(tmp_path: Path) -> None:
     file = tmp_path / "job.yaml"
     file.write_text(yaml.safe_dump(document(tmp_path, ROWS, record_fields=["priority"])))
     said = CliRunner().invoke(app, ["check", str(file)])
-    assert (said.exit_code, "25 of 100 sampled rows (25.0%) would fail" in said.output) == (0, True)
+    assert (said.exit_code, "25 of 100 sampled rows (25.0%) would fail" in unwrapped(said.output)) == (0, True)
     said = CliRunner().invoke(app, ["check", str(file), "--set", "record_fields=[]"])
-    assert (said.exit_code, "nothing wrong" in said.output) == (0, True)
+    assert (said.exit_code, ": OK" in unwrapped(said.output)) == (0, True)
     said = CliRunner().invoke(app, ["check", str(file), "--set", "source.columns.text=body"])
     assert said.exit_code == 2 and "'body'" not in said.output and "source.columns.text" in said.output

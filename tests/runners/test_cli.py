@@ -84,6 +84,7 @@ def test_a_wrong_job_exits_2(folder: Path, args: list[str], message: str) -> Non
     assert not (folder / "out").exists()
 
 
+@pytest.mark.integration
 def test_anything_else_exits_1(folder: Path) -> None:
     """No more than 600 bytes fit into a file: a disk that is full at the end."""
     limited = ["prlimit", "--fsize=600", BIN, "run", str(folder / "job.yaml")]

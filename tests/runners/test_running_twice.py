@@ -86,6 +86,7 @@ def test_a_second_run_is_refused_and_the_first_one_is_whole(folder: Path) -> Non
     assert all_rows_are_there(folder)
 
 
+@pytest.mark.integration
 def test_a_killed_run_is_run_again_at_once(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
     (folder / "hold").touch()
     killed = start(folder)
