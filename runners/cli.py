@@ -72,8 +72,8 @@ def run(
     """Runs a job. Beam's own pipeline options go after `--`.
 
     Exit codes: 0 all rows written (failures are rows too), 2 a wrong job, 3 more failures than max_failure_ratio,
-    5 another run of the job is going, 6 more unreadable files than max_unreadable_files, 1 anything else. After 1, 3, 5
-    and 6 the last output is as it was.
+    5 another run of the job is going, 6 more unreadable files than max_unreadable_files, 7 an alarm of the job,
+    1 anything else. After 1, 3, 5 and 6 the last output is as it was.
     """
     from pipelines.job import load_job
     from runners.running import finish

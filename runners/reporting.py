@@ -12,7 +12,7 @@ import pyarrow as pa
 from classer_core.classifiers import shown
 from classer_core.errors import JobError, Problem
 from classer_core.fetching.rules import without_secrets
-from classer_core.records import FAILURE_SCHEMA, RESULT_SCHEMA
+from classer_core.records import FAILURE_SCHEMA, RESULT_SCHEMA, result_schema
 from classer_core.reports import Gatherer, RunReport, render_page
 from classer_core.reports.drift import compared
 from classer_core.reports.gather import GATHERED_SCHEMA, TEXT
@@ -39,7 +39,7 @@ def report_of_job(job: Job, redact: bool = False, against: str | None = None, te
     Raises:
         JobError: the output can't be read back, or has no rows.
     """
-    [column] = free_names([text or job.column_of("text") or TEXT], RESULT_SCHEMA.names)
+    column = text or text_name(job)
     prices = (job.prices.tokens, job.prices.currency) if job.prices is not None else (None, None)
     return _report(job.output, job.failures_output, column, redact, against, *prices)
 
@@ -64,13 +64,23 @@ def report_of_folder(
     return _report(output, output.failures, column, redact, against, price, None)
 
 
+def text_name(job: Job) -> str:
+    """Return the column of a job's results that holds the texts, if they pass through."""
+    [name] = free_names([job.column_of("text") or TEXT], result_schema(job.scores is not None).names)
+    return name
+
+
 def text_column(folder: str) -> str | None:
     """Return the column of a folder's rows that is most likely the text: `text`, or the longest strings."""
     with as_problem("output", folder):
         rows = FileOutput(path=folder).first_rows(20, is_stream=False)
     passed = [name for name in (rows[0] if rows else ()) if name not in RESULT_SCHEMA.names]
     length = {name: sum(len(value) for row in rows if isinstance(value := row.get(name), str)) for name in passed}
-    return TEXT if length.get(TEXT) else max((name for name in passed if length[name]), key=length.get, default=None)
+    return (
+        TEXT
+        if length.get(TEXT)
+        else max((name for name in passed if length[name]), key=lambda name: length[name], default=None)
+    )
 
 
 def _report(

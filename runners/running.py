@@ -42,8 +42,10 @@ def finish(
         job = load()
         # Beam is imported for a job that is right: what is wrong with another one is said at once.
         from pipelines import shown
+        from runners.alarm import Watch
         from runners.local import run_job
 
+        watch = Watch.of(job)
         shown.begin(preview)
         try:
             summary = run_job(job, folder, runner, beam_args, err)
@@ -57,6 +59,9 @@ def finish(
         _show(job, summary, preview)
         if page is not None:
             _write_page(job, page)
+        if watch is not None:
+            with exit_codes():
+                watch.check(job, summary)
     return summary
 
 
@@ -108,6 +113,8 @@ def _show_summary(summary: RunSummary) -> None:
     for name, count in seldom.items():
         if count:
             table.add_row(name, f"{count:,}")
+    if summary.estimated_accuracy is not None:
+        table.add_row("estimated accuracy", f"{summary.estimated_accuracy:.1%}")
     table.add_row("tokens read", f"{summary.tokens:,}")
     if summary.chunk_records:
         table.add_row("records a chunk (mean)", f"{summary.chunk_records.mean:,.0f}")

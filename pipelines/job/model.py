@@ -16,6 +16,7 @@ from classer_core.models.spec import JobModel, ModelSpec
 from classer_core.records import OWN_FIELDS, REQUEST_FIELDS
 from classer_core.requests import CLASSIFIER_FIELDS, RequestParser
 from classer_core.saved import SavedClassifiers
+from pipelines.job.alarm import Alarm
 from pipelines.job.kinds import AnyOutput, AnySource
 from pipelines.job.prices import Prices
 from pipelines.limits import Limits
@@ -62,6 +63,7 @@ class Job(Section):
     failures: AnyOutput | None = None  # a text is a folder; none: beside the output
     passthrough: bool | list[str] = True
     record_fields: list[str] = Field(default_factory=list)  # request fields that records may set, besides id and text
+    alarm: Alarm | None = None
     max_failure_ratio: Annotated[float, Field(ge=0, le=1, strict=False)] = 1.0
     publish_anyway: bool = False  # although more records have failed than max_failure_ratio allows
     max_unreadable_files: Annotated[int, Field(ge=0)] = 0
