@@ -15,7 +15,7 @@ from rich.table import Column, Table
 
 from classer_core import __version__
 from classer_core.errors import JobError, Problem
-from runners.commands import cache, certify, classifiers, compare, evaluate, plan, report, review, shares, tune
+from runners.commands import cache, certify, classifiers, compare, evaluate, plan, report, review, shares, suggest, tune
 from runners.console import JobFile, Overrides, drop_noise, out, plain
 from runners.exits import exit_codes
 from runners.serve.command import serve
@@ -29,6 +29,7 @@ app.command()(plan.plan)
 app.command()(report.report)
 app.command()(shares.shares)
 app.command()(review.review)
+app.add_typer(suggest.app, name="suggest", no_args_is_help=True)
 app.command()(compare.compare)
 app.command()(evaluate.evaluate)
 app.command()(tune.tune)
