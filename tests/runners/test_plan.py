@@ -14,6 +14,7 @@ from pipelines.job import Job, parse_job
 from runners.cli import app
 from runners.local import run_job
 from runners.planning import Estimate, Plan, plan_job, total
+from tests.documents import pdf
 from tests.fakes import CountingModel, load_counting
 
 LABELS = ["billing", "technical", "sales"]
@@ -115,6 +116,16 @@ def test_a_stream_has_no_end_to_plan_for(tmp_path: Path) -> None:
     source = {"format": "kafka", "bootstrap_servers": "localhost:1", "topic": "t", "group": "g"}
     with pytest.raises(JobError, match="is a stream, which has no end"):
         plan(tmp_path, job(tmp_path, source=source))
+
+
+def test_pages_of_documents_are_counted(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    for name, pages in (("one", ["billing"]), ("three", ["billing", "technical", "sales"])):
+        (tmp_path / "in" / f"{name}.pdf").write_bytes(pdf(*pages))
+    (tmp_path / "in" / "none.pdf").write_bytes(b"no document")
+    planned = plan(tmp_path, job(tmp_path, source={"format": "documents", "path": "in/*.pdf"}))
+    assert (planned.records, planned.to_read, planned.sample_failed) == (3, 3, 1)
+    assert planned.pages == Estimate(4)
 
 
 @pytest.mark.integration
