@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import secrets
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
@@ -14,7 +13,6 @@ from pathlib import Path
 
 from apache_beam.options.pipeline_options import PipelineOptions
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from classer_core.cache import NO_CACHE, default_cache_url
 from classer_core.cached import CachedEngine, load_cached_engine, with_cache
@@ -24,7 +22,6 @@ from classer_core.fetching.rules import without_secrets
 from classer_core.hardware import available_cores
 from classer_core.models.spec import AnyModelSpec, ModelSpec
 from classer_core.storage import join
-from pipelines import progress
 from pipelines.graph import build
 from pipelines.job.model import Job
 from pipelines.sample import first_look
@@ -38,6 +35,7 @@ from runners.certify import certified
 from runners.flink.ending import wait_for_stream
 from runners.launch_checks import check_budget, check_places, exclusive_folders, folders_of
 from runners.options import launch_options
+from runners.progress import shown_progress
 from runners.summary import RunSummary
 
 # How long the end of a stream waits for its queues.
@@ -100,7 +98,7 @@ def run_job(
     readers = readers_of(runner, launch.options)
     build(pipeline, job, columns, run, str(folder), load_cached, only, readers, is_leased)
     stoppable = stopped_by_signals() if job.source.is_stream else nullcontext()
-    with held(exclusive_folders(job), run), _progress_bar(console, job), _spared_from_collection(), stoppable:
+    with held(exclusive_folders(job), run), shown_progress(console, job), _spared_from_collection(), stoppable:
         settle(exclusive_folders(job))
         result = pipeline.run()
         if not getattr(result, "has_job", True):
@@ -197,30 +195,3 @@ def _spared_from_collection() -> Iterator[None]:
         yield
     finally:
         gc.unfreeze()
-
-
-@contextmanager
-def _progress_bar(console: Console | None, job: Job) -> Iterator[None]:
-    if console is None or not console.is_terminal:
-        yield
-        return
-    columns = [SpinnerColumn(), TextColumn("records"), BarColumn(), MofNCompleteColumn()]
-    bar = Progress(*columns, TextColumn("{task.fields[rate]}"), TimeElapsedColumn(), console=console, transient=True)
-    stop = threading.Event()
-    first, started = progress.done(), time.perf_counter()
-    with bar:
-        task = bar.add_task("records", total=job.bounded_source.count_rows() if job.stream is None else None, rate="")
-
-        def follow() -> None:
-            while not stop.wait(0.2):
-                done = progress.done() - first
-                rate = done / (time.perf_counter() - started)
-                bar.update(task, completed=done, rate=f"{rate:,.0f} records/s")
-
-        thread = threading.Thread(target=follow, daemon=True)
-        thread.start()
-        try:
-            yield
-        finally:
-            stop.set()
-            thread.join()
