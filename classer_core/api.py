@@ -14,7 +14,7 @@ from classer_core.errors import RecordError
 from classer_core.models import EMBEDDED
 from classer_core.models.spec import AnyModelSpec
 from classer_core.records import Failure, Record, Result
-from classer_core.requests import checked_text
+from classer_core.requests import checked_text, scores_of
 
 
 @dataclass(frozen=True)
@@ -44,6 +44,7 @@ def classify(
     threshold: float = 0.5,
     min_confidence: float | None = None,
     fallback_label: str | None = None,
+    scores: int | str | None = None,
     cache: bool = True,
     model: str | AnyModelSpec = EMBEDDED,
 ) -> Result:
@@ -61,6 +62,7 @@ def classify(
         threshold: in mode multi, the probability (0-1) from which a label is given.
         min_confidence: the confidence (0-1) below which the result abstains; None to never abstain.
         fallback_label: the label of a result that abstains.
+        scores: how many of the best labels the result lists in `scores` with their confidences; "all" for all of them.
         cache: whether an answer that this process has given before is used again.
         model: "embedded", "KIND:ID", a bare ID, or a `ModelSpec`.
 
@@ -70,7 +72,7 @@ def classify(
     """
     classifier = classifier or Classifier.of(labels, descriptions, examples, text_type, mode, threshold)
     abstention = Abstention.of(min_confidence, fallback_label)
-    outcome = _classify([text], classifier, abstention, cache, model)[0]
+    outcome = _classify([text], classifier, abstention, scores_of(scores), cache, model)[0]
     if isinstance(outcome, Failure):
         raise RecordError(outcome.code, outcome.message, outcome.field)
     return outcome
@@ -88,6 +90,7 @@ def classify_batch(
     threshold: float = 0.5,
     min_confidence: float | None = None,
     fallback_label: str | None = None,
+    scores: int | str | None = None,
     cache: bool = True,
     model: str | AnyModelSpec = EMBEDDED,
 ) -> BatchResponse:
@@ -100,7 +103,7 @@ def classify_batch(
     classifier = classifier or Classifier.of(labels, descriptions, examples, text_type, mode, threshold)
     abstention = Abstention.of(min_confidence, fallback_label)
     start = time.perf_counter()
-    outcomes = _classify(texts, classifier, abstention, cache, model)
+    outcomes = _classify(texts, classifier, abstention, scores_of(scores), cache, model)
     return BatchResponse(
         results=outcomes,
         total_tokens=sum(outcome.tokens for outcome in outcomes if isinstance(outcome, Result) and not outcome.cached),
@@ -109,14 +112,19 @@ def classify_batch(
 
 
 def _classify(
-    texts: Sequence[str], classifier: Classifier, abstention: Abstention, cache: bool, model: str | AnyModelSpec
+    texts: Sequence[str],
+    classifier: Classifier,
+    abstention: Abstention,
+    scores: int,
+    cache: bool,
+    model: str | AnyModelSpec,
 ) -> list[Result | Failure]:
     """Return one outcome per text. Answers are cached in memory only: a library call writes no files."""
     outcomes: list[Result | Failure] = []
     records = []
     for position, text in enumerate(texts):
         try:
-            records.append(Record(str(position), checked_text(text), classifier, cache=cache))
+            records.append(Record(str(position), checked_text(text), classifier, cache=cache, scores=scores))
         except RecordError as error:
             outcomes.append(Failure.of(error, str(position), "read"))
     outcomes += abstention.apply_all(load_cached_engine(NO_CACHE, model, EMBEDDED, "fail").classify(records))

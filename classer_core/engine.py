@@ -21,7 +21,7 @@ from classer_core.models.loading import load_document_kinds, load_model, load_vi
 from classer_core.models.spec import AnyModelSpec, ModelSpec
 from classer_core.models.visual import VisualModel
 from classer_core.records import Answer, Failure, Outcome, Record, Result
-from classer_core.scoring import above_threshold, choose
+from classer_core.scoring import above_threshold, best, choose
 
 # Scored when every record of a batch failed: if this fails as well, the model is broken and not the records.
 PROBE_CONTENT, PROBE_CLASSIFIER = Content([Page(TEXT_PLACE, "hello")]), Classifier(("greeting",))
@@ -51,7 +51,7 @@ class Engine:
         self._truncate = truncate
         self._lock = threading.Lock()
         self._expander: Expander | None = None
-        self._configurations: dict[tuple[str, bool], bytes] = {}
+        self._configurations: dict[tuple[str, bool, int], bytes] = {}
 
     def classify(self, records: Sequence[Record]) -> list[Outcome]:
         """Return one outcome per record, in the same order. Attachments must have their bytes.
@@ -70,7 +70,8 @@ class Engine:
     def fingerprints(self, records: Sequence[Record]) -> list[bytes]:
         """Return the fingerprint of each record. Attachments must have their bytes; they are not opened."""
         return [
-            fingerprint(record, self._configuration(record.classifier, bool(record.attachments))) for record in records
+            fingerprint(record, self._configuration(record.classifier, bool(record.attachments), record.scores_listed))
+            for record in records
         ]
 
     def answer(self, records: Sequence[Record]) -> list[tuple[Answer | Failure, float]]:
@@ -100,8 +101,15 @@ class Engine:
                 answers[position] = self._answer(record, content, scores), expand_ms + share_ms
         return [answer for answer in answers if answer is not None]
 
-    def _configuration(self, classifier: Classifier, attached: bool) -> bytes:
-        digest = self._configurations.get((classifier.digest, attached))
+    def page_counts(self, records: Sequence[Record]) -> list[int]:
+        """Return the number of pages and pictures of each record; 0 if it has none, or can't be opened."""
+        return [
+            len(content.pages) if isinstance(content, Content) and record.attachments else 0
+            for record, (content, _) in zip(records, self._expand(records), strict=True)
+        ]
+
+    def _configuration(self, classifier: Classifier, attached: bool, scores: int) -> bytes:
+        digest = self._configurations.get((classifier.digest, attached, scores))
         if digest is None:
             reading = self.model.text.id
             if attached:
@@ -109,10 +117,10 @@ class Engine:
                 # LibreOffice breaks and draws DOCX pages differently.
                 kinds = self.model.kinds.id if self.model.kinds is not None else "none"
                 reading += f" + {visual}, {kinds}, truncate: {self._truncate}, office: {Office().is_installed}"
-            digest = configuration(classifier, reading)
+            digest = configuration(classifier, reading, scores)
             if len(self._configurations) >= CONFIGURATIONS_KEPT:
                 self._configurations = {}
-            self._configurations[classifier.digest, attached] = digest
+            self._configurations[classifier.digest, attached, scores] = digest
         return digest
 
     def close(self) -> None:
@@ -155,6 +163,7 @@ class Engine:
             model=self.model.id_for(scores),
             coverage=round(content.coverage, 4),
             evidence=content.pages[scores.strongest].place if record.attachments else None,
+            scores=best(scores.values, classifier, record.scores) if record.scores else None,
         )
 
     def _score(self, contents: Sequence[Content], classifiers: Sequence[Classifier]) -> list[Scores | RecordError]:
@@ -211,6 +220,7 @@ def outcome_of(
         coverage=answer.coverage,
         fingerprint=fingerprint.hex(),
         evidence=answer.evidence,
+        scores=answer.scores,
     )
 
 

@@ -8,6 +8,7 @@
     ├── AnotherRunError       another run writes to the same folder: nothing runs, exit code 5
     ├── TooManyFailuresError  more failures than `max_failure_ratio` allows: exit code 3
     ├── UnreadableFilesError  more unreadable files than `max_unreadable_files` allows: exit code 6
+    ├── AlarmError            a run is not as its job's `alarm` wants it: exit code 7
     └── StorageError          a storage fails for longer than it is retried: the run ends, exit code 1
 
 All other errors (disk full, out of memory, a sink that is down) propagate, so that the runner retries.
@@ -42,6 +43,7 @@ class FailureCode(StrEnum):
     MODE_INVALID = "mode_invalid"
     THRESHOLD_INVALID = "threshold_invalid"
     MIN_CONFIDENCE_INVALID = "min_confidence_invalid"
+    SCORES_INVALID = "scores_invalid"
     FALLBACK_LABEL_INVALID = "fallback_label_invalid"
     CLASSIFIER_INVALID = "classifier_invalid"
     IMAGE_INVALID = "image_invalid"
@@ -163,6 +165,18 @@ class StorageError(ClasserError):
 
 class UnreadableFilesError(ClasserError):
     """More files are unreadable than `max_unreadable_files` allows; nothing was published.
+
+    Attributes:
+        summary: counts and times of the run.
+    """
+
+    def __init__(self, message: str, summary: Any) -> None:
+        self.summary = summary
+        super().__init__(message)
+
+
+class AlarmError(ClasserError):
+    """A run is not as its job's `alarm` wants it; its rows are published.
 
     Attributes:
         summary: counts and times of the run.

@@ -1,6 +1,7 @@
 """Fingerprints: records with the same fingerprint get the same answer. Defined in this module only.
 
-    configuration  = SHA-256 of: SCORING_VERSION, calibration, the classifier's digest, reading settings (see below)
+    configuration  = SHA-256 of: SCORING_VERSION, calibration, the classifier's digest, reading settings (see below),
+                     and the number of scores, if the answer lists any
     fingerprint    = the first 20 bytes of SHA-256 of: configuration, content
 
 - The classifier's digest covers labels (in any order), descriptions, examples, text_type, mode, threshold, and the
@@ -32,19 +33,22 @@ SCORING_VERSION = 4
 FINGERPRINT_BYTES = 20
 
 
-def configuration(classifier: Classifier, reading: str) -> bytes:
+def configuration(classifier: Classifier, reading: str, scores: int = 0) -> bytes:
     """Return the digest of everything but the content that can change an answer.
 
     Args:
         classifier: the record's classifier.
         reading: the models' ids, and the settings that decide which parts of a content they read.
+        scores: number of labels that the answer lists with their confidences.
 
     >>> digest = configuration(Classifier.of(["a", "b"]), "model")
     >>> [digest == configuration(Classifier.of(labels), "model") for labels in (["b", "a"], ["a", "c"])]
     [True, False]
     """
+    # Without scores as before there were any, so that earlier answers are still found.
+    listed = [scores] if scores else []
     return hashlib.sha256(
-        json.dumps([SCORING_VERSION, CALIBRATION.digest, classifier.digest, reading]).encode()
+        json.dumps([SCORING_VERSION, CALIBRATION.digest, classifier.digest, reading, *listed]).encode()
     ).digest()
 
 

@@ -30,6 +30,7 @@ def is_answer_to(answer: Answer, record: Record) -> bool:
         and is_clean(answer.model)
         and _is_share(answer.coverage)
         and _is_evidence(answer.evidence, bool(record.attachments))
+        and _are_scores(answer.scores, record)
     )
 
 
@@ -42,18 +43,33 @@ def _is_choice(answer: Answer, classifier: Classifier) -> bool:
 
 def _are_choices(labels: Any, confidence: Any, classifier: Classifier) -> bool:
     """Return whether `labels` are labels of the classifier, each once, above the threshold, best first."""
+    if labels == []:
+        return confidence is None
+    return (
+        _are_ranked(labels, classifier)
+        and labels[-1].confidence >= classifier.threshold - ROUNDING
+        and _is_share(confidence)
+        and confidence == labels[0].confidence
+    )
+
+
+def _are_scores(scores: Any, record: Record) -> bool:
+    """Return whether `scores` are as many labels as the record asks for, best first, and none if it asks for none."""
+    if not record.scores:
+        return scores is None
+    return _are_ranked(scores, record.classifier) and len(scores) == record.scores_listed
+
+
+def _are_ranked(labels: Any, classifier: Classifier) -> bool:
+    """Return whether `labels` are labels of the classifier, each once, with confidences, best first."""
     if not isinstance(labels, list) or not all(isinstance(item, LabelConfidence) for item in labels):
         return False
-    if not labels:
-        return confidence is None
     names, confidences = [item.label for item in labels], [item.confidence for item in labels]
     return (
         all(isinstance(name, str) and name in classifier.labels for name in names)
         and len(set(names)) == len(names)
-        and all(_is_share(value) and value >= classifier.threshold - ROUNDING for value in confidences)
+        and all(_is_share(value) for value in confidences)
         and confidences == sorted(confidences, reverse=True)
-        and _is_share(confidence)
-        and confidence == confidences[0]
     )
 
 

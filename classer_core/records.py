@@ -47,6 +47,7 @@ class Record:
         cache: whether a cached answer may be used.
         attachments: pictures and documents.
         fetch_ms: milliseconds that fetching the attachments took.
+        scores: number of labels whose confidences the answer lists, best first; 0 for none.
     """
 
     id: str
@@ -56,6 +57,12 @@ class Record:
     cache: bool = True
     attachments: tuple[Attachment, ...] = ()
     fetch_ms: float = 0.0
+    scores: int = 0
+
+    @property
+    def scores_listed(self) -> int:
+        """Return the length of the answer's list of scores: at most one per label."""
+        return min(self.scores, len(self.classifier.labels))
 
 
 @dataclass(slots=True)
@@ -79,6 +86,8 @@ class Answer:
         model: id of the models that were used.
         coverage: share of the content that was read, 0-1.
         evidence: the page or picture that weighed most, such as "page 3".
+        scores: the best labels with their confidences, best first, as many as the record asked for; None if it asked
+            for none. In mode multi also labels below the threshold.
     """
 
     label: str | None
@@ -89,6 +98,7 @@ class Answer:
     model: str
     coverage: float
     evidence: str | None = None
+    scores: list[LabelConfidence] | None = None
 
 
 @dataclass(slots=True)
@@ -118,6 +128,7 @@ class Result:
     fingerprint: str
     evidence: str | None = None
     abstained: bool = False
+    scores: list[LabelConfidence] | None = None
 
 
 @dataclass(slots=True)
@@ -171,6 +182,10 @@ RESULT_SCHEMA = pa.schema(
     ]
 )
 
+# The last result column of a job with `scores:`.
+SCORES = pa.field("scores", pa.list_(_LABEL_CONFIDENCE))
+SCORED_RESULT_SCHEMA = RESULT_SCHEMA.append(SCORES)
+
 _FAILURE_FIELDS: list[pa.Field[Any]] = [
     pa.field("id", pa.string(), nullable=False),
     pa.field("stage", pa.string(), nullable=False),
@@ -183,13 +198,20 @@ _FAILURE_FIELDS: list[pa.Field[Any]] = [
 FAILURE_SCHEMA = pa.schema(_FAILURE_FIELDS)
 
 
-def results_to_arrow(results: Sequence[Result]) -> pa.RecordBatch:
-    """Return results as one Arrow batch of `RESULT_SCHEMA`, in the same order."""
-    columns = {name: [getattr(result, name) for result in results] for name in RESULT_SCHEMA.names}
-    columns["labels"] = [
-        None if labels is None else [(item.label, item.confidence) for item in labels] for labels in columns["labels"]
-    ]
-    return pa.RecordBatch.from_pydict(columns, schema=RESULT_SCHEMA)
+def result_schema(scored: bool = False) -> pa.Schema:
+    """Return the result columns, with `scores` if the job asks for them."""
+    return SCORED_RESULT_SCHEMA if scored else RESULT_SCHEMA
+
+
+def results_to_arrow(results: Sequence[Result], scored: bool = False) -> pa.RecordBatch:
+    """Return results as one Arrow batch of `result_schema(scored)`, in the same order."""
+    schema = result_schema(scored)
+    columns = {name: [getattr(result, name) for result in results] for name in schema.names}
+    for name in ("labels", "scores") if scored else ("labels",):
+        columns[name] = [
+            None if pairs is None else [(item.label, item.confidence) for item in pairs] for pairs in columns[name]
+        ]
+    return pa.RecordBatch.from_pydict(columns, schema=schema)
 
 
 def failures_to_arrow(failures: Sequence[Failure]) -> pa.RecordBatch:

@@ -10,7 +10,7 @@ from typing import Any
 
 import orjson
 
-from classer_core.classifiers import Classifier, is_clean, shown
+from classer_core.classifiers import MAX_LABELS, Classifier, is_clean, shown
 from classer_core.contents import MAX_IMAGES, Attachment
 from classer_core.errors import FailureCode, RecordError
 from classer_core.nesting import is_too_deep
@@ -18,6 +18,7 @@ from classer_core.records import PRIORITIES, Record
 from classer_core.saved import SavedClassifiers
 
 CLASSIFIER_FIELDS = ("classifier", "labels", "descriptions", "examples", "text_type", "mode", "threshold")
+ALL_SCORES = "all"
 JSON_FIELDS = ("labels", "descriptions", "examples")
 DISTINCT_CLASSIFIERS_CACHED = 4_096
 
@@ -46,6 +47,7 @@ class RequestParser:
         )
         self._priority = _priority(defaults.get("priority") or "standard")
         self._cache = _cache(defaults.get("cache", True))
+        self.scores = scores_of(defaults.get("scores"))
         self._classifier: Classifier | RecordError
         try:
             self._classifier = self._build_classifier({})
@@ -94,6 +96,7 @@ class RequestParser:
             priority=_priority(fields["priority"]) if "priority" in fields else self._priority,
             cache=_cache(fields["cache"]) if "cache" in fields else self._cache,
             attachments=attachments,
+            scores=self.scores,
         )
 
     def _classifier_with(self, record_fields: dict[str, Any]) -> Classifier:
@@ -218,6 +221,25 @@ def _priority(value: Any) -> str:
 def _cache(value: Any) -> bool:
     if not isinstance(value, bool):
         raise RecordError(FailureCode.CACHE_INVALID, f"cache must be true or false, got {shown(value)}", "cache")
+    return value
+
+
+def scores_of(value: Any) -> int:
+    """Return how many labels an answer lists with their confidences, of a job's or a call's `scores`.
+
+    Raises:
+        RecordError: it is neither a number of labels nor `all`.
+
+    >>> scores_of(None), scores_of(3), scores_of("all")
+    (0, 3, 200)
+    """
+    if value is None:
+        return 0
+    if value == ALL_SCORES:
+        return MAX_LABELS
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MAX_LABELS:
+        message = f"scores must be a number from 1 to {MAX_LABELS}, or {ALL_SCORES}, got {shown(value)}"
+        raise RecordError(FailureCode.SCORES_INVALID, message, "scores")
     return value
 
 

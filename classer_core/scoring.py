@@ -22,9 +22,9 @@ def choose(values: Values, classifier: Classifier) -> tuple[str, float]:
     >>> choose(np.array([2.0, 0.0], np.float32), Classifier.of(["ham", "spam"]))
     ('ham', 0.8808)
     """
-    best = int(values.argmax())
-    confidence = independent(values)[0] if len(values) == 1 else exclusive(values)[best]
-    return classifier.labels[best], round(float(confidence), 4)
+    chosen = int(values.argmax())
+    confidence = independent(values)[0] if len(values) == 1 else exclusive(values)[chosen]
+    return classifier.labels[chosen], round(float(confidence), 4)
 
 
 def above_threshold(values: Values, classifier: Classifier) -> list[LabelConfidence]:
@@ -38,12 +38,27 @@ def above_threshold(values: Values, classifier: Classifier) -> list[LabelConfide
     [LabelConfidence(label='ham', confidence=0.8808)]
     """
     confidences = independent(values)
-    ranked = sorted(range(len(values)), key=lambda position: (-confidences[position], position))
-    return [
-        LabelConfidence(classifier.labels[position], round(float(confidences[position]), 4))
-        for position in ranked
-        if confidences[position] >= classifier.threshold
-    ]
+    above = int((confidences >= classifier.threshold).sum())
+    return _ranked(confidences, classifier)[:above]
+
+
+def best(values: Values, classifier: Classifier, count: int) -> list[LabelConfidence]:
+    """Return the `count` best labels with their confidences, best first; all labels if there are fewer.
+
+    Args:
+        values: (n_labels,) logits in the order of the classifier's labels.
+        classifier: has the labels and the mode: in mode single the confidences of all labels add up to 1.
+        count: at least 1.
+
+    >>> best(np.array([2.0, 0.0], np.float32), Classifier.of(["ham", "spam"]), 2)
+    [LabelConfidence(label='ham', confidence=0.8808), LabelConfidence(label='spam', confidence=0.1192)]
+    """
+    return _ranked(exclusive(values) if classifier.is_exclusive else independent(values), classifier)[:count]
+
+
+def _ranked(confidences: npt.NDArray[np.float64], classifier: Classifier) -> list[LabelConfidence]:
+    ranked = sorted(range(len(confidences)), key=lambda position: (-confidences[position], position))
+    return [LabelConfidence(classifier.labels[position], round(float(confidences[position]), 4)) for position in ranked]
 
 
 def exclusive(values: Values) -> npt.NDArray[np.float64]:

@@ -20,12 +20,12 @@ from classer_core.errors import RecordError
 from classer_core.fetching.rules import redacted
 from classer_core.filesystems import scheme_of
 from classer_core.records import (
-    RESULT_SCHEMA,
     Failure,
     Outcome,
     Record,
     Result,
     failures_to_arrow,
+    result_schema,
     results_to_arrow,
 )
 from classer_core.requests import RequestParser
@@ -145,7 +145,7 @@ def check_requests(chunk: SourceChunk, parser: RequestParser) -> Chunk:
     )
 
 
-def settle(chunk: Chunk, outcomes: Sequence[Outcome]) -> ClassifiedChunk:
+def settle(chunk: Chunk, outcomes: Sequence[Outcome], scored: bool = False) -> ClassifiedChunk:
     """Return the rows to write of a chunk, given the outcome of each of its records."""
     results = [outcome for outcome in outcomes if isinstance(outcome, Result)]
     rows, failures = chunk.rows, chunk.failures
@@ -157,19 +157,25 @@ def settle(chunk: Chunk, outcomes: Sequence[Outcome]) -> ClassifiedChunk:
             if isinstance(outcome, Failure):
                 outcome.record = record_json(chunk.original(row))
                 failures.append(outcome)
-    answers = results_to_arrow(results)
-    schema = output_schema(rows.schema)
+    answers = results_to_arrow(results, scored)
+    schema = output_schema(rows.schema, scored)
     return ClassifiedChunk(
         results=pa.RecordBatch.from_arrays([*answers.columns, *rows.columns], schema=schema),
         failures=failures_to_arrow(failures),
     )
 
 
-def output_schema(passed: pa.Schema) -> pa.Schema:
-    """Return the columns of result rows: the results, then the passed ones, renamed where the names are the same."""
-    names = free_names(passed.names, RESULT_SCHEMA.names)
+def output_schema(passed: pa.Schema, scored: bool = False) -> pa.Schema:
+    """Return the columns of result rows: the results, then the passed ones, renamed where the names are the same.
+
+    Args:
+        passed: columns of the source.
+        scored: whether the job asks for `scores`.
+    """
+    results = result_schema(scored)
+    names = free_names(passed.names, results.names)
     fields = [item.with_name(name).with_nullable(True) for item, name in zip(passed, names, strict=True)]
-    return pa.schema([*RESULT_SCHEMA, *fields])
+    return pa.schema([*results, *fields])
 
 
 def free_names(names: Sequence[str], reserved: Collection[str]) -> list[str]:

@@ -13,11 +13,22 @@ from apache_beam.ml.inference.base import ModelHandler, RunInference
 
 from classer_core.abstaining import Abstention
 from classer_core.cached import CachedEngine
-from classer_core.records import Outcome, Result
+from classer_core.records import Outcome, Record, Result
 from pipelines import progress
 from pipelines.chunks import Chunk, ClassifiedChunk, settle
 
 NAMESPACE = "classer"
+# Answers below it are more likely wrong than right.
+LIKELY = 0.5
+
+
+def likelihood(record: Record, result: Result) -> float | None:
+    """Return how likely a result is right, 0-1, as its confidence says; None if it has no label."""
+    if result.abstained or result.confidence is None:
+        return None
+    if result.labels is None and len(record.classifier.labels) == 1:  # there or not: one of them is likely
+        return max(result.confidence, 1 - result.confidence)
+    return result.confidence
 
 
 class ClassifyRecords(beam.PTransform[Any, Any]):
@@ -28,25 +39,26 @@ class ClassifyRecords(beam.PTransform[Any, Any]):
     Args:
         load: loads the engine; called once per worker, so it must be picklable.
         abstention: which answers are not sure enough.
+        scored: whether records ask for `scores`.
     """
 
-    def __init__(self, load: Callable[[], CachedEngine], abstention: Abstention) -> None:
+    def __init__(self, load: Callable[[], CachedEngine], abstention: Abstention, scored: bool = False) -> None:
         super().__init__()
-        self._load = load
-        self._abstention = abstention
+        self._handler = ChunkHandler(load, abstention, scored)
 
     def expand(self, chunks: Any) -> Any:
         """RunInference shares the model and times it; batches are made inside, by the tokens of each chunk."""
-        return chunks | RunInference(ChunkHandler(self._load, self._abstention))
+        return chunks | RunInference(self._handler)
 
 
 class ChunkHandler(ModelHandler[Any, Any, CachedEngine]):
     """Beam's view of the engine. A chunk is already a batch: Beam's batching would only put lists around it."""
 
-    def __init__(self, load: Callable[[], CachedEngine], abstention: Abstention) -> None:
+    def __init__(self, load: Callable[[], CachedEngine], abstention: Abstention, scored: bool) -> None:
         super().__init__()
         self._load = load
         self._abstention = abstention
+        self._scored = scored
         self._records = Metrics.counter(NAMESPACE, "records")
         self._results = Metrics.counter(NAMESPACE, "results")
         self._abstained = Metrics.counter(NAMESPACE, "abstained")
@@ -54,6 +66,9 @@ class ChunkHandler(ModelHandler[Any, Any, CachedEngine]):
         self._cached = Metrics.counter(NAMESPACE, "cached")
         self._cache_errors = Metrics.counter(NAMESPACE, "cache_errors")
         self._tokens = Metrics.counter(NAMESPACE, "tokens")
+        self._answered = Metrics.counter(NAMESPACE, "answered")
+        self._confidence = Metrics.counter(NAMESPACE, "confidence")
+        self._unsure = Metrics.counter(NAMESPACE, "unsure")
         self._chunk_records = Metrics.distribution(NAMESPACE, "chunk_records")
         self._model_ms = Metrics.distribution(NAMESPACE, "model_ms")
 
@@ -70,10 +85,20 @@ class ChunkHandler(ModelHandler[Any, Any, CachedEngine]):
         outcomes = self._abstention.apply_all(model.classify(batch.records, batch.known))
         if not all(isinstance(outcome, Result) and outcome.cached for outcome in outcomes):
             self._model_ms.update(round((time.perf_counter() - start) * 1000))
-        classified = settle(batch, outcomes)
+        classified = settle(batch, outcomes, self._scored)
         self._count(outcomes, classified)
+        self._estimate(batch.records, outcomes)
         self._cache_errors.inc(model.take_errors())
         return [classified]
+
+    def _estimate(self, records: Sequence[Record], outcomes: Sequence[Outcome]) -> None:
+        """Count what estimates the accuracy without labels: confidences, in ten thousandths."""
+        pairs = zip(records, outcomes, strict=True)
+        sure = [likelihood(record, outcome) for record, outcome in pairs if isinstance(outcome, Result)]
+        answered = [value for value in sure if value is not None]
+        self._answered.inc(len(answered))
+        self._confidence.inc(round(10_000 * sum(answered)))
+        self._unsure.inc(len(sure) - len(answered) + sum(value < LIKELY for value in answered))
 
     def _count(self, outcomes: Sequence[Outcome], classified: ClassifiedChunk) -> None:
         results, failures = classified.results.num_rows, classified.failures.num_rows

@@ -8,7 +8,6 @@ from decimal import Decimal
 from typing import Any
 
 from classer_core.abstaining import Abstention
-from classer_core.records import RESULT_SCHEMA
 from pipelines.chunks import Chunk, output_schema
 from pipelines.outputs import Output
 
@@ -32,7 +31,9 @@ def current_keys(chunk: Chunk, fingerprints: Sequence[bytes], output: Output) ->
     """Return what tells the row of each record from others in the output; empty if rows are not merged."""
     if not output.merge_key:
         return []
-    keys = chunk_keys(chunk, output.merge_key, output.column_names(output_schema(chunk.rows.schema)))
+    scored = any(record.scores for record in chunk.records)
+    columns = output.column_names(output_schema(chunk.rows.schema, scored))
+    keys = chunk_keys(chunk, output.merge_key, columns)
     return [current_key(*item) for item in zip(keys, fingerprints, strict=True)]
 
 
@@ -44,6 +45,6 @@ def chunk_keys(chunk: Chunk, key: Sequence[str], columns: Sequence[str]) -> list
         key: columns of the output: `id`, or one that passes through.
         columns: of the output, in the order of the result row (`Output.column_names`).
     """
-    passed = dict(zip(columns[len(RESULT_SCHEMA) :], chunk.rows.columns, strict=False))
+    passed = dict(zip(columns[len(columns) - chunk.rows.num_columns :], chunk.rows.columns, strict=True))
     ids = [record.id for record in chunk.records]
     return list(zip(*(ids if name == "id" else passed[name].to_pylist() for name in key), strict=True))

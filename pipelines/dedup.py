@@ -14,6 +14,7 @@ from classer_core.cached import CachedEngine, Known
 from classer_core.classifiers import Classifier
 from classer_core.contents import Attachment
 from classer_core.records import Record
+from classer_core.requests import RequestParser
 from pipelines.chunks import CHUNK_ROWS, Chunk
 from pipelines.classify import NAMESPACE
 from pipelines.fetch import ATTACHMENTS_AT_ONCE
@@ -81,7 +82,7 @@ class PickDistinctFn(beam.DoFn):
     def setup(self) -> None:
         """Load the engine, which all bundles share."""
         self._engine = self._load()
-        self._classifier = self._requests.parser().classifier
+        self._parser = self._requests.parser()
         self._last = self._last_output.table() if self._last_output else None
 
     def start_bundle(self) -> None:
@@ -104,7 +105,7 @@ class PickDistinctFn(beam.DoFn):
         for fingerprint in missing:
             record = new[fingerprint]
             attached = tuple((item.field, item.number, item.data) for item in record.attachments)
-            own = None if record.classifier == self._classifier else record.classifier
+            own = None if record.classifier == self._parser.classifier else record.classifier
             yield fingerprint, DistinctContent(record.id, record.text, attached, own)
 
 
@@ -120,8 +121,8 @@ class LeaveAnsweredFn(beam.DoFn):
         self._requests = requests
 
     def setup(self) -> None:
-        """Make the job's classifier, which contents don't carry along."""
-        self._classifier = self._requests.parser().classifier
+        """Make the parser, which knows the job's classifier: contents don't carry it along."""
+        self._parser = self._requests.parser()
 
     def process(self, element: tuple[bytes, Any]) -> Iterable[tuple[bytes, DistinctContent]]:
         """One fingerprint."""
@@ -129,7 +130,7 @@ class LeaveAnsweredFn(beam.DoFn):
         last = min(groups[LAST], default=None)
         for content in groups[CONTENTS]:
             known = {} if last is None else {fingerprint: pickle.loads(last)}
-            if not possible_answers(known, {fingerprint: record_of(content, self._classifier)}):
+            if not possible_answers(known, {fingerprint: record_of(content, self._parser)}):
                 yield fingerprint, content
 
 
@@ -145,12 +146,12 @@ class AnswerContentsFn(beam.DoFn):
     def setup(self) -> None:
         """Load the engine, which all bundles share."""
         self._engine = self._load()
-        self._classifier = self._requests.parser().classifier
+        self._parser = self._requests.parser()
 
     def process(self, batch: list[tuple[bytes, DistinctContent]]) -> Iterable[tuple[bytes, bytes]]:
         """Results and tokens are counted where the answers are joined to their rows."""
         start = time.perf_counter()
-        answers = self._engine.answer([record_of(content, self._classifier) for _, content in batch], {})
+        answers = self._engine.answer([record_of(content, self._parser) for _, content in batch], {})
         if not all(answer.cached for answer in answers):
             self._model_ms.update(round((time.perf_counter() - start) * 1000))
         self._cache_errors.inc(self._engine.take_errors())
@@ -159,12 +160,12 @@ class AnswerContentsFn(beam.DoFn):
             yield answer.fingerprint, pickle.dumps(Known(answer.answer, source_id))
 
 
-def record_of(content: DistinctContent, of_job: Classifier | None) -> Record:
-    """Return the record that a content stands for."""
-    classifier = content.classifier or of_job
+def record_of(content: DistinctContent, parser: RequestParser) -> Record:
+    """Return the record that a content stands for, in the job that the parser is of."""
+    classifier = content.classifier or parser.classifier
     assert classifier is not None, "a content without a classifier of its own has the job's"
     attached = [Attachment(field, number, "", data) for field, number, data in content.attachments]  # type: ignore[arg-type]
-    return Record(content.record_id, content.text, classifier, attachments=tuple(attached))
+    return Record(content.record_id, content.text, classifier, attachments=tuple(attached), scores=parser.scores)
 
 
 def _size(element: tuple[bytes, DistinctContent]) -> int:

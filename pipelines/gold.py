@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
@@ -41,7 +42,7 @@ class Gold:
     """Right labels by record id, and where their records are.
 
     `source` is None where the gold file has labels only, and the records are the job's own. `rows` counts all of the
-    file, `without` those without a label, `unreadable` those that are no rows.
+    file, `without` those without a label, `unreadable` those that are no rows. `weights` are those of a weight column.
     """
 
     source: FileSource | None
@@ -49,6 +50,7 @@ class Gold:
     rows: int = 0
     without: int = 0
     unreadable: int = 0
+    weights: dict[str, float] = field(default_factory=dict)
 
 
 class KeepRecords(beam.DoFn):
@@ -114,7 +116,7 @@ class GoldLabels:
         raise WrongLabelError(label, "is none of the job's labels", remedy)
 
 
-def read_gold(job: Job, path: str, column: str, folder: str) -> Gold:
+def read_gold(job: Job, path: str, column: str, folder: str, weight: str | None = None) -> Gold:
     """Return the labels of a gold file by record id.
 
     With a column of content (the job's own, or one named like the field) its rows are the records; without, they are
@@ -133,10 +135,14 @@ def read_gold(job: Job, path: str, column: str, folder: str) -> Gold:
         raise JobError([Problem("--gold", shown(path, 200), message, "Correct the file.")]) from error
     columns = _request_columns(job, names, column)
     _check_columns(job, path, names, column, columns)
+    if weight is not None and weight not in names:
+        remedy = f"{path} has: {', '.join(names)}."
+        raise JobError([Problem("--weight-column", shown(weight), "is not a column of the gold file", remedy)])
     own = bool(columns.keys() & CONTENT_FIELDS)
     gold = Gold(source.model_copy(update={"columns": columns}) if own else None)
     name = display_name(source.path[0], folder)
-    wanted = Columns({"gold": column} | ({"id": columns["id"]} if "id" in columns else {}), pa.schema([]))
+    own_columns = {"gold": column, "id": columns.get("id"), "weight": weight}
+    wanted = Columns({name: given for name, given in own_columns.items() if given is not None}, pa.schema([]))
     labels = GoldLabels(job)
     problems: list[Problem] = []
     with open_file(source.path[0]) as file:
@@ -155,7 +161,8 @@ def _take(chunk: SourceChunk, labels: GoldLabels, column: str, gold: Gold, probl
     ids: Sequence[Any] = chunk.fields.get("id", [None] * len(chunk.positions))
     gold.rows += len(chunk.positions) + len(chunk.failures)
     gold.unreadable += len(chunk.failures)
-    for position, given_id, value in zip(chunk.positions, ids, values, strict=True):
+    weights: Sequence[Any] = chunk.fields.get("weight", [None] * len(chunk.positions))
+    for row, (position, given_id, value) in enumerate(zip(chunk.positions, ids, values, strict=True)):
         if value is None or value == "":
             gold.without += 1
             continue
@@ -165,6 +172,11 @@ def _take(chunk: SourceChunk, labels: GoldLabels, column: str, gold: Gold, probl
         except WrongLabelError as error:
             problems.append(Problem(place, error.value, error.message, error.remedy))
             continue
+        if (weight := weights[row]) is not None:
+            try:
+                gold.weights[id] = _weight(weight)
+            except WrongLabelError as error:
+                problems.append(Problem(f"{position}: weight", error.value, error.message, error.remedy))
         if gold.labels.setdefault(id, found) != found:
             remedy = "Make ids unique, or take them out: rows without are told apart by their place."
             problems.append(Problem(place, shown(value), f"id {shown(id)} is there twice, with other labels", remedy))
@@ -224,6 +236,16 @@ def _check_columns(job: Job, path: str, names: Sequence[str], column: str, colum
         text, id = job.column_of("text"), job.column_of("id")
         message = f"has neither a column {text!r}, to classify its rows, nor {id!r}, to find them among the job's"
         raise JobError([Problem("--gold", shown(path, 200), message, has)])
+
+
+def _weight(value: Any) -> float:
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = 0.0
+    if isinstance(value, bool) or not 0 < number < math.inf:
+        raise WrongLabelError(value, "is not a weight", "Give a number above 0: one over the probability of the row.")
+    return number
 
 
 def _from_json(value: str) -> Any:

@@ -6,7 +6,7 @@ ReadRecords -> Spread -> FetchContents -> (JoinAnswers) -> ClassifyRecords -> Wr
 Spread does nothing on a local runner. JoinAnswers is there with `dedup: global` (answers of AnswerDistinct) and with
 `only: stale` (those of the last output): from a table on the disk of one process, or by a keyed join where a runner has
 several machines. The readers of a stream fetch for themselves, each slow record at its own pace. Rows that an output
-refuses join the failures. `max_rows` and `max_tokens` leave records before ClassifyRecords.
+refuses join the failures. `max_rows`, `max_tokens` and `max_cost` leave records before ClassifyRecords.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from apache_beam.options.pipeline_options import StandardOptions
 
 from classer_core.cached import CachedEngine
 from classer_core.fetching.rules import FetchRules
-from classer_core.records import FAILURE_SCHEMA, RESULT_SCHEMA
+from classer_core.records import FAILURE_SCHEMA, result_schema
 from pipelines.budget import POSTPONED, SpendBudget, TakeBudget
 from pipelines.chunks import CHUNK_ROWS, output_schema
 from pipelines.classify import ClassifyRecords
@@ -68,7 +68,8 @@ def build(
         is_leased: whether the run holds its folders as long as it goes on.
     """
     rules, stream = job.fetch_rules(folder), job.stream
-    last = LastOutput(job.output, run, job.abstention, job.mode) if job.only == "stale" else None
+    scored = job.scores is not None
+    last = LastOutput(job.output, run, job.abstention, job.mode, scored) if job.only == "stale" else None
     if stream is not None:
         if readers is None:
             records = pipeline | "Records" >> ConnectedRecords(stream, columns, job.requests, rules)
@@ -95,14 +96,14 @@ def build(
         records = records | "JoinAnswers" >> beam.ParDo(join, beam.pvalue.AsIter(distinct))
     elif last is not None:
         records = records | "JoinAnswers" >> beam.ParDo(JoinAnswersFn(load, run, last))
-    budget, postponed = (run, job.max_rows, job.max_tokens), None
-    if job.max_rows is not None or job.max_tokens is not None:
+    budget, postponed = (run, job.max_rows, job.token_budget), None
+    if job.max_rows is not None or job.token_budget is not None:
         taken = records | "TakeBudget" >> beam.ParDo(TakeBudget(*budget)).with_outputs(POSTPONED, main="records")
         records, postponed = taken.records, taken[POSTPONED]
-    classified = records | "ClassifyRecords" >> ClassifyRecords(load, job.abstention)
+    classified = records | "ClassifyRecords" >> ClassifyRecords(load, job.abstention, scored)
     if postponed is not None:
         classified = classified | "SpendBudget" >> beam.ParDo(SpendBudget(*budget))
-    results_plan = WritePlan(output_schema(columns.passed), run, stream is not None, job.folders)
+    results_plan = WritePlan(output_schema(columns.passed, scored), run, stream is not None, job.folders)
     failures_plan = WritePlan(FAILURE_SCHEMA, run, stream is not None, job.folders)
     results = classified | "WriteResults" >> WriteResults(job.output, results_plan)
     done = results.failures | "WriteFailures" >> WriteFailures(job.failures_output, failures_plan)
@@ -111,7 +112,8 @@ def build(
     verdict = classified | "JudgeRun" >> JudgeRun(job.limits, results.failures)
     rows = WrittenRows(job.output, results_plan, results.done)
     failures = WrittenRows(job.failures_output, failures_plan, *done)
-    result_names = dict(zip(columns.passed.names, results_plan.schema.names[len(RESULT_SCHEMA) :], strict=True))
+    own = len(result_schema(scored))
+    result_names = dict(zip(columns.passed.names, results_plan.schema.names[own:], strict=True))
     newest_by = result_names.get(job.source.watermark_column or "")
     publish = PublishRows(run, is_leased, rows, failures, newest_by)
     published = verdict | "PublishRows" >> publish

@@ -47,12 +47,14 @@ class LastOutput:
         run: name of this run.
         abstention: when this job gives no answer.
         mode: of this job.
+        scored: whether this job asks for `scores`; otherwise a column of this name is the source's.
     """
 
     output: Output
     run: str
     abstention: Abstention
     mode: str | None
+    scored: bool = False
 
     def table(self) -> KnownTable:
         """Return the answers, and what is current by key and fingerprint; one table per process.
@@ -64,13 +66,14 @@ class LastOutput:
     def rows(self, part: Any = None) -> Iterator[tuple[bytes, bytes]]:
         """Yield (fingerprint, Known as bytes) of the answers, and (key and fingerprint, nothing) of what is current."""
         key = self.output.merge_key
-        columns = list(dict.fromkeys([*ANSWER_COLUMNS, "abstained", "fingerprint", *key]))
+        scores = ["scores"] if self.scored else []
+        columns = list(dict.fromkeys([*ANSWER_COLUMNS, *scores, "abstained", "fingerprint", *key]))
         for row in self.output.last_rows(columns, part):
             if (fingerprint := _fingerprint(row)) is None:
                 continue
             if key and is_settled(row, self.abstention, self.mode):
                 yield current_key([row[name] for name in key], fingerprint), pickle.dumps(None)
-            if (answer := _answer(row)) is not None:
+            if (answer := _answer(row, self.scored)) is not None:
                 yield fingerprint, pickle.dumps(Known(answer))
 
 
@@ -189,7 +192,7 @@ def _fingerprint(row: Any) -> bytes | None:
         return None
 
 
-def _answer(row: dict[str, Any]) -> Answer | None:
+def _answer(row: dict[str, Any], scored: bool) -> Answer | None:
     """Return a row's answer as the models gave it; None if it has none, or another one was put in its place.
 
     Its values may be of any type: see `possible_answers`.
@@ -198,8 +201,11 @@ def _answer(row: dict[str, Any]) -> Answer | None:
         if row.get("abstained") or (row["label"] is None and row["labels"] is None):
             return None
         fields = {name: row[name] for name in ANSWER_COLUMNS}
-        if row["labels"] is not None:
-            fields["labels"] = [LabelConfidence(item["label"], item["confidence"]) for item in row["labels"]]
+        if scored:
+            fields["scores"] = row.get("scores")
+        for name in {"labels", "scores"} & fields.keys():
+            if fields[name] is not None:
+                fields[name] = [LabelConfidence(item["label"], item["confidence"]) for item in fields[name]]
     except (KeyError, TypeError):
         return None
     return Answer(**fields)

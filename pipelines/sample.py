@@ -80,7 +80,7 @@ def sample_records(job: Job, folder: str, size: int) -> list[Record]:
     chosen = random.Random(0)
     kept: list[Record] = []
     read = 0
-    for chunk in _chunks(job, folder, chosen):
+    for chunk in checked_chunks(job, folder, chosen):
         # Algorithm R over the rows of the first parts: each of them is as likely to be kept.
         for record in chunk.records:
             read += 1
@@ -99,12 +99,12 @@ def records_of(job: Job, folder: str, ids: Collection[str]) -> list[Record]:
     Raises:
         JobError: no file, a column that is not there, or a source that is a stream.
     """
-    chunks = _chunks(job, folder)
+    chunks = checked_chunks(job, folder)
     return _fetched(job, folder, [record for chunk in chunks for record in chunk.records if record.id in ids])
 
 
-def _chunks(job: Job, folder: str, shuffled: random.Random | None = None) -> Iterator[Chunk]:
-    """Yield the records of a job, part by part."""
+def checked_chunks(job: Job, folder: str, shuffled: random.Random | None = None) -> Iterator[Chunk]:
+    """Yield the records of a job part by part, nothing fetched; those that break a rule are in `failures`."""
     source = job.bounded_source
     columns = source.find_columns(job.selection)
     parts = list(source.parts(columns))

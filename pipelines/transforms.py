@@ -100,6 +100,7 @@ class ClassifyRecords(beam.PTransform[Any, Any]):
         threshold: of `multi`.
         min_confidence: answers below it abstain.
         fallback_label: the label of answers that abstain.
+        scores: how many of the best labels the column `scores` lists with their confidences, or `all`.
         columns: request field -> column, where names differ, as in `{"text": "body"}`.
         record_fields: request fields that records may set, besides `id`, `text` and those in `columns`, as in
             `["labels", "image"]`. Name only what whoever writes the records may choose.
@@ -129,6 +130,7 @@ class ClassifyRecords(beam.PTransform[Any, Any]):
         threshold: float | None = None,
         min_confidence: float | None = None,
         fallback_label: str | None = None,
+        scores: int | str | None = None,
         columns: Mapping[str, str] | None = None,
         record_fields: Sequence[str] = (),
         passthrough: bool | Sequence[str] = True,
@@ -150,8 +152,9 @@ class ClassifyRecords(beam.PTransform[Any, Any]):
             "text_type": text_type,
             "mode": mode,
             "threshold": threshold,
+            "scores": scores,
         }
-        RequestParser(self._defaults)
+        self._scored = RequestParser(self._defaults).scores > 0
         self._abstention = Abstention.of(min_confidence, fallback_label)
         for place, names in {"columns": columns or {}, "record_fields": record_fields}.items():
             if unknown := set(names) - set(REQUEST_FIELDS):
@@ -159,9 +162,7 @@ class ClassifyRecords(beam.PTransform[Any, Any]):
                 raise ValueError(f"{place}: {sorted(unknown)} are not request fields. Known: {known}.")
         self._columns = {name: name for name in (*OWN_FIELDS, *record_fields)} | dict(columns or {})
         if labels is None and "labels" not in self._columns:
-            raise ValueError(
-                "labels are missing: give labels, or record_fields=['labels'] if each record brings its own"
-            )
+            raise ValueError("labels are missing: give labels, or record_fields=['labels'] if records bring their own")
         if holds_password(cache):
             remedy = f"set a variable where workers run, and give cache='{FROM_ENVIRONMENT}NAME'"
             raise ValueError(f"cache: holds a password, which would stand in the pipeline's graph: {remedy}")
@@ -184,9 +185,10 @@ class ClassifyRecords(beam.PTransform[Any, Any]):
             | "Batch" >> beam.BatchElements(CHUNK_ROWS, CHUNK_ROWS, element_size_fn=_share)
             | "Check" >> beam.ParDo(CheckRecords(self._defaults, self._columns, passed))
             | "FetchContents" >> beam.ParDo(FetchContents(self._rules))
-            | "Classify" >> classify.ClassifyRecords(self._load, self._abstention)
+            | "Classify" >> classify.ClassifyRecords(self._load, self._abstention, self._scored)
         )
-        results = classified | "Results" >> beam.FlatMap(result_rows).with_output_types(result_type(passed))
+        rows = beam.FlatMap(result_rows, self._scored).with_output_types(result_type(passed, self._scored))
+        results = classified | "Results" >> rows
         failures = classified | "Failures" >> beam.FlatMap(failure_rows).with_output_types(FailedRecord)
         if self._error_handler is None:
             return Answers(results, failures)
@@ -229,8 +231,7 @@ def as_mapping(record: Any) -> Mapping[str, Any]:
         return dict(record.as_dict())
     if hasattr(record, "_asdict"):
         return dict(record._asdict())
-    message = f"a record is a dict, a beam.Row, a NamedTuple or a text, got {type(record).__name__}"
-    raise TypeError(message)
+    raise TypeError(f"a record is a dict, a beam.Row, a NamedTuple or a text, got {type(record).__name__}")
 
 
 def _share(record: Any) -> int:
@@ -275,18 +276,18 @@ def passed_columns(element_type: Any, passthrough: bool | Sequence[str]) -> pa.S
     return pa.schema([item.remove_metadata() for item in found])
 
 
-def result_type(passed: pa.Schema) -> RowTypeConstraint:
+def result_type(passed: pa.Schema, scored: bool = False) -> RowTypeConstraint:
     """The type of result rows: the result's fields, then the passed ones."""
-    beam_schema = beam_schema_from_arrow_schema(output_schema(passed))
-    followed = named_fields_from_schema(beam_schema)[len(RESULT_FIELDS) :]
-    return RowTypeConstraint.from_fields([*RESULT_FIELDS, *followed])
+    own = [*RESULT_FIELDS, *([("scores", dict(RESULT_FIELDS)["labels"])] if scored else [])]
+    beam_schema = beam_schema_from_arrow_schema(output_schema(passed, scored))
+    return RowTypeConstraint.from_fields([*own, *named_fields_from_schema(beam_schema)[len(own) :]])
 
 
-def result_rows(chunk: ClassifiedChunk) -> Iterable[beam.Row]:
+def result_rows(chunk: ClassifiedChunk, scored: bool = False) -> Iterable[beam.Row]:
     """The rows of a chunk's results."""
     for row in chunk.results.to_pylist():
-        if row["labels"] is not None:
-            row["labels"] = [LabelConfidence(**item) for item in row["labels"]]
+        for name in ("labels", "scores")[: 1 + scored]:
+            row[name] = row[name] and [LabelConfidence(**item) for item in row[name]]
         yield beam.Row(**row)
 
 

@@ -15,7 +15,7 @@ from rich.table import Column, Table
 
 from classer_core import __version__
 from classer_core.errors import JobError, Problem
-from runners.commands import cache, certify, classifiers, compare, evaluate, tune
+from runners.commands import cache, certify, classifiers, compare, evaluate, plan, report, review, shares, tune
 from runners.console import JobFile, Overrides, drop_noise, out, plain
 from runners.exits import exit_codes
 from runners.serve.command import serve
@@ -25,6 +25,10 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
 app.add_typer(classifiers.app, name="classifiers", no_args_is_help=True)
+app.command()(plan.plan)
+app.command()(report.report)
+app.command()(shares.shares)
+app.command()(review.review)
 app.command()(compare.compare)
 app.command()(evaluate.evaluate)
 app.command()(tune.tune)
@@ -63,12 +67,15 @@ def run(
     summary_path: Annotated[
         str | None, typer.Option("--summary", metavar="FILE", help="Writes what the run did, as JSON: a path or URL.")
     ] = None,
+    report_path: Annotated[
+        str | None, typer.Option("--report", metavar="FILE", help="Writes the page of `classer report`: a path or URL.")
+    ] = None,
 ) -> None:
     """Runs a job. Beam's own pipeline options go after `--`.
 
     Exit codes: 0 all rows written (failures are rows too), 2 a wrong job, 3 more failures than max_failure_ratio,
-    5 another run of the job is going, 6 more unreadable files than max_unreadable_files, 1 anything else. After 1, 3, 5
-    and 6 the last output is as it was.
+    5 another run of the job is going, 6 more unreadable files than max_unreadable_files, 7 an alarm of the job,
+    1 anything else. After 1, 3, 5 and 6 the last output is as it was.
     """
     from pipelines.job import load_job
     from runners.running import finish
@@ -81,11 +88,11 @@ def run(
         _refuse_strays(context.args)
         return load_job(job_file, overrides or [])
 
-    with reported(summary_path, str(job_file.resolve())) as report:
+    with reported(summary_path, str(job_file.resolve())) as told:
         if dry_run:
             _show_graph(load, folder, runner, context.args)
         else:
-            report.summary = finish(load, folder, runner, context.args, preview)
+            told.summary = finish(load, folder, runner, context.args, preview, report_path)
 
 
 def _show_graph(load: Callable[[], Job], folder: Path, runner: str, beam_args: list[str]) -> None:

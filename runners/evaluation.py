@@ -109,8 +109,10 @@ def _trial(job: Job, mode: str | None, gold: Gold, scratch: Path) -> tuple[Job, 
             "max_unreadable_files": sys.maxsize,
             "max_rows": None,
             "max_tokens": None,
+            "max_cost": None,
             "min_confidence": None,
             "fallback_label": None,
+            "scores": None,
             "threshold": 0.0 if mode == "multi" else job.threshold,
         }
     )

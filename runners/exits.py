@@ -8,6 +8,7 @@ from contextlib import contextmanager
 import typer
 
 from classer_core.errors import (
+    AlarmError,
     AnotherRunError,
     ClasserError,
     JobError,
@@ -23,11 +24,13 @@ EXIT_TOO_MANY_FAILURES = 3
 EXIT_NOT_BETTER = 4  # of `classer tune`, which raises no error for it
 EXIT_ANOTHER_RUN = 5
 EXIT_UNREADABLE_FILES = 6
+EXIT_ALARM = 7
 CODES: dict[type[ClasserError], int] = {
     StorageError: EXIT_STORAGE,
     TooManyFailuresError: EXIT_TOO_MANY_FAILURES,
     AnotherRunError: EXIT_ANOTHER_RUN,
     UnreadableFilesError: EXIT_UNREADABLE_FILES,
+    AlarmError: EXIT_ALARM,
 }
 
 

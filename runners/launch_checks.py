@@ -38,7 +38,7 @@ def check_budget(job: Job, runner: str, at_once: int) -> None:
     Raises:
         JobError: there would be several.
     """
-    for name in ("max_rows", "max_tokens"):
+    for name in ("max_rows", "max_tokens", "max_cost"):
         if (value := getattr(job, name)) is not None and (runner != "local" or at_once > 1):
             message, remedy = "is counted by runs in one process", "Run it on `local`, or LIMIT a query of the source."
             raise JobError([Problem(name, str(value), message, remedy)])
@@ -64,7 +64,8 @@ def prepare_outputs(job: Job, columns: Columns, run: str) -> None:
         JobError: with the problems found.
     """
     merging = Merging(columns, job.column_of("id") or "id", job.source.watermark_column)
-    job.output.prepare("output", WritePlan(output_schema(columns.passed), run, job.source.is_stream), merging)
+    schema = output_schema(columns.passed, job.scores is not None)
+    job.output.prepare("output", WritePlan(schema, run, job.source.is_stream), merging)
     job.failures_output.prepare("failures", WritePlan(FAILURE_SCHEMA, run, job.source.is_stream))
 
 

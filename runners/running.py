@@ -18,9 +18,22 @@ if TYPE_CHECKING:
 
 
 def finish(
-    load: Callable[[], Job], folder: Path, runner: str, beam_args: Sequence[str], preview: int = 0
+    load: Callable[[], Job],
+    folder: Path,
+    runner: str,
+    beam_args: Sequence[str],
+    preview: int = 0,
+    page: str | None = None,
 ) -> RunSummary | None:
     """Runs a job and shows what it did; None where the runner only took it, to begin later.
+
+    Args:
+        load: loads the job.
+        folder: file names in ids are relative to it.
+        runner: as `run_job` takes it.
+        beam_args: Beam's own pipeline options.
+        preview: rows to show.
+        page: where the page of `classer report` goes, if anywhere.
 
     Raises:
         typer.Exit: with the exit code of what went wrong, which is its cause.
@@ -29,8 +42,10 @@ def finish(
         job = load()
         # Beam is imported for a job that is right: what is wrong with another one is said at once.
         from pipelines import shown
+        from runners.alarm import Watch
         from runners.local import run_job
 
+        watch = Watch.of(job)
         shown.begin(preview)
         try:
             summary = run_job(job, folder, runner, beam_args, err)
@@ -42,6 +57,11 @@ def finish(
             raise
     if summary is not None:
         _show(job, summary, preview)
+        if page is not None:
+            _write_page(job, page)
+        if watch is not None:
+            with exit_codes():
+                watch.check(job, summary)
     return summary
 
 
@@ -49,6 +69,14 @@ def _show(job: Job, summary: RunSummary, preview: int) -> None:
     if preview:
         _show_rows(job, preview)
     _show_summary(summary)
+
+
+def _write_page(job: Job, page: str) -> None:
+    from runners.reporting import report_of_job, write_report
+
+    with exit_codes():
+        write_report(report_of_job(job), page)
+    out.print(f"page      {page}", markup=False, highlight=False, soft_wrap=True)
 
 
 def _show_rows(job: Job, count: int) -> None:
@@ -85,6 +113,8 @@ def _show_summary(summary: RunSummary) -> None:
     for name, count in seldom.items():
         if count:
             table.add_row(name, f"{count:,}")
+    if summary.estimated_accuracy is not None:
+        table.add_row("estimated accuracy", f"{summary.estimated_accuracy:.1%}")
     table.add_row("tokens read", f"{summary.tokens:,}")
     if summary.chunk_records:
         table.add_row("records a chunk (mean)", f"{summary.chunk_records.mean:,.0f}")

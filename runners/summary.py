@@ -12,7 +12,15 @@ from typing import Any, Self
 
 import typer
 
-from classer_core.errors import ClasserError, FailureCode, JobError, Problem, TooManyFailuresError, UnreadableFilesError
+from classer_core.errors import (
+    AlarmError,
+    ClasserError,
+    FailureCode,
+    JobError,
+    Problem,
+    TooManyFailuresError,
+    UnreadableFilesError,
+)
 from classer_core.fetching.rules import without_secrets
 from classer_core.storage import write_whole
 from classer_core.storage_errors import as_problem
@@ -22,6 +30,7 @@ from runners.exits import exit_codes
 COUNTS = (
     *("records", "results", "abstained", "cached", "duplicates", "current", "postponed"),
     *("cache_errors", "unreadable_files", "failures", "tokens", "model_ms", "classifiers"),
+    *("estimated_accuracy", "unsure"),
 )
 
 
@@ -32,7 +41,9 @@ class RunSummary:
     `cached` of the results were not read; `cache_errors` times the cache was in trouble. `classifiers` counts results
     by saved version; all that no saved classifier answered are under `inline`. `duplicates` of a stream's rows were
     dropped, because the output had their ids. Of a merge, `current` records were in the table already, and `postponed`
-    ones are left for the next run; neither is among the records. Rows that are not published are under `_temporary`.
+    ones are left for the next run; neither is among the records. `estimated_accuracy` is the mean confidence of the
+    answers that did not abstain; `unsure` answers are more likely wrong than right, or have no label. Rows that are not
+    published are under `_temporary`.
     """
 
     run: str
@@ -54,6 +65,8 @@ class RunSummary:
     postponed: int = 0
     unreadable_files: int = 0
     is_published: bool = True
+    estimated_accuracy: float | None = None
+    unsure: int = 0
 
     @classmethod
     def of(cls, job: Job, run: str, result: Any, seconds: float) -> Self:
@@ -68,7 +81,7 @@ class RunSummary:
             counters[counter.key.metric.name] += counter.result
         distributions = {item.key.metric.name: item.result for item in found["distributions"]}
         failures = _counted(counters, "failures.")
-        model_ms = distributions.get("model_ms")
+        model_ms, answered = distributions.get("model_ms"), counters["answered"]
         return cls(
             run=run,
             records=counters["records"],
@@ -89,6 +102,8 @@ class RunSummary:
             postponed=counters["postponed"],
             unreadable_files=counters["unreadable_files"],
             is_published=not counters["withheld"],
+            estimated_accuracy=round(counters["confidence"] / 1e4 / answered, 4) if answered else None,
+            unsure=counters["unsure"],
         )
 
 
@@ -110,7 +125,7 @@ class Report:
             self.problems = [Problem("", "", str(error), "")]
         else:
             self.problems = [Problem("", "", type(error).__name__, "The log has the whole error.")]
-        if isinstance(error, TooManyFailuresError | UnreadableFilesError):
+        if isinstance(error, TooManyFailuresError | UnreadableFilesError | AlarmError):
             self.summary = error.summary
 
     def to_json(self) -> bytes:

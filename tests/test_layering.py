@@ -69,7 +69,8 @@ ARROWS = {
     "pipelines.job": {"pipelines.outputs", "pipelines.sources"},
     "runners.flink": set(),
     "runners.dataflow": set(),
-    "runners.commands": set(),
+    "runners.review": set(),
+    "runners.commands": {"runners.review"},
     "runners.serve": set(),
 }
 

@@ -21,17 +21,17 @@ def to_entry(key: bytes, answer: Answer) -> bytes:
     >>> from_entry(b"key", to_entry(b"key", answer)) == answer, from_entry(b"other", to_entry(b"key", answer))
     (True, None)
     """
-    labels = None if answer.labels is None else [(item.label, item.confidence) for item in answer.labels]
     body = orjson.dumps(
         (
             answer.label,
-            labels,
+            _pairs(answer.labels),
             answer.confidence,
             answer.tokens,
             answer.visual_tokens,
             answer.model,
             answer.coverage,
             answer.evidence,
+            *([] if answer.scores is None else [_pairs(answer.scores)]),
         )
     )
     return _check(key, body) + body
@@ -48,11 +48,18 @@ def from_entry(key: bytes, entry: Any) -> Answer | None:
     if entry[:CHECK_BYTES] != _check(key, body):
         return None
     try:
-        label, labels, confidence, tokens, visual_tokens, model, coverage, evidence = orjson.loads(body)
-        confidences = None if labels is None else [LabelConfidence(*item) for item in labels]
+        label, labels, confidence, tokens, visual_tokens, model, coverage, evidence, *scores = orjson.loads(body)
+        lists = [None if pairs is None else [LabelConfidence(*item) for item in pairs] for pairs in (labels, *scores)]
     except (ValueError, TypeError):
         return None
-    return Answer(label, confidences, confidence, tokens, visual_tokens, model, coverage, evidence)
+    if len(lists) > 2:
+        return None
+    scored = lists[1] if scores else None
+    return Answer(label, lists[0], confidence, tokens, visual_tokens, model, coverage, evidence, scored)
+
+
+def _pairs(labels: list[LabelConfidence] | None) -> list[tuple[str, float]] | None:
+    return None if labels is None else [(item.label, item.confidence) for item in labels]
 
 
 def _check(key: bytes, body: bytes) -> bytes:

@@ -15,17 +15,8 @@ TEMPLATES = Path(__file__).parent / "templates"
 
 def render_page(report: Report) -> str:
     """Return the page's HTML, with styles for print, light and dark mode."""
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["share"] = share
-    environment.globals.update(plot=PLOT_PX, histogram=HISTOGRAM_PX)
     matrix, reliability, curve = charts(report)
-    page = environment.get_template("page.html")
+    page = environment().get_template("page.html")
     return page.render(
         report=report,
         figures=figures(report),
@@ -36,6 +27,20 @@ def render_page(report: Report) -> str:
         reliability=reliability,
         curve=curve,
     )
+
+
+def environment() -> Environment:
+    """Return what renders the templates of pages; every value is escaped."""
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["share"] = share
+    environment.globals.update(plot=PLOT_PX, histogram=HISTOGRAM_PX)
+    return environment
 
 
 def _worst_first(row: LabelRow) -> tuple[bool, float]:

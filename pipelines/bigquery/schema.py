@@ -31,6 +31,7 @@ RESULT_DESCRIPTIONS = {
     "coverage": "Share of the record's content that was read.",
     "evidence": "The page or picture that weighed most.",
     "fingerprint": "Digest of all that can change the answer.",
+    "scores": "The best labels with their confidences, best first (scores: in the job).",
     "classified_at": "When the row was written.",
 }
 FAILURE_DESCRIPTIONS = {

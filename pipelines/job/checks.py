@@ -103,7 +103,14 @@ def _output_conflicts(job: Job) -> Iterator[Mistake]:
         yield Mistake("only", "stale", "needs an output whose rows can be read back", "Leave it out.")
     elif job.only == "stale" and not job.output.replaces:
         yield Mistake("only", "stale", "would append rows that are there", "Set output.write: merge, or replace.")
-    for name in ("max_rows", "max_tokens"):
+    if job.alarm is not None and job.alarm.reference is not None and job.output.folder is None:
+        message = "needs an output of files, which a run replaces"
+        yield Mistake("alarm.reference", job.alarm.reference, message, "Leave it out.")
+    if job.max_cost is not None and job.prices is None:
+        yield Mistake(
+            "max_cost", str(job.max_cost), "needs prices", "Set prices.tokens: the price of a million tokens."
+        )
+    for name in ("max_rows", "max_tokens", "max_cost"):
         if getattr(job, name) is not None and not (merges and job.only == "stale" and job.dedup == "worker"):
             message = "needs a table to go on from: output.write: merge, only: stale and dedup: worker"
             yield Mistake(name, str(getattr(job, name)), message, "Leave it out, or set them.")
@@ -158,7 +165,7 @@ def _stream_problems(job: Job, file: Path) -> list[Problem]:
         message = "is what the folders of a stream's files are called"
         taken = [name for name in job.passthrough if name in ("date", "hour")]
         problems += [Problem(f"{file}: passthrough", name, message, "Rename the key.") for name in taken]
-    for name in ("max_failure_ratio", "publish_anyway", "max_unreadable_files"):
+    for name in ("max_failure_ratio", "publish_anyway", "max_unreadable_files", "alarm"):
         if getattr(job, name) != type(job).model_fields[name].default:
             remedy = "Leave it out: failures are in their own output while the stream runs."
             problems.append(Problem(f"{file}: {name}", shown(getattr(job, name)), message, remedy))

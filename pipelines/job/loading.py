@@ -170,4 +170,5 @@ def _with_absolute_paths(job: Job, folder: Path) -> Job:
     if isinstance(cache, str) and cache.startswith("sqlite:///"):
         cache = "sqlite:///" + absolute(cache.removeprefix("sqlite:///"))
     changed = {"source": source, "output": output, "failures": failures, "allow_paths": allowed, "cache": cache}
-    return job.model_copy(update={**changed, "classifiers": absolute(job.classifiers)})
+    alarm = job.alarm.located(absolute) if job.alarm else None
+    return job.model_copy(update={**changed, "alarm": alarm, "classifiers": absolute(job.classifiers)})

@@ -8,7 +8,7 @@ from pydantic import Field, PrivateAttr, field_validator, model_validator
 
 from classer_core.abstaining import Abstention
 from classer_core.cache import parse_cache_url
-from classer_core.classifiers import Classifier
+from classer_core.classifiers import MAX_LABELS, Classifier
 from classer_core.environment import FROM_ENVIRONMENT, is_reference, is_set
 from classer_core.errors import JobError, Problem
 from classer_core.fetching.rules import FetchRules
@@ -16,7 +16,9 @@ from classer_core.models.spec import JobModel, ModelSpec
 from classer_core.records import OWN_FIELDS, REQUEST_FIELDS
 from classer_core.requests import CLASSIFIER_FIELDS, RequestParser
 from classer_core.saved import SavedClassifiers
+from pipelines.job.alarm import Alarm
 from pipelines.job.kinds import AnyOutput, AnySource
+from pipelines.job.prices import Prices
 from pipelines.limits import Limits
 from pipelines.outputs import Output
 from pipelines.outputs.files import FileOutput
@@ -42,6 +44,7 @@ class Job(Section):
     adapt: bool = False
     min_confidence: Annotated[float, Field(ge=0, le=1, strict=False)] | None = None
     fallback_label: str | None = None
+    scores: Annotated[int, Field(ge=1, le=MAX_LABELS)] | Literal["all"] | None = None
     priority: Literal["standard", "fast"] = "standard"
     # It is in no repr: what a job is made of without `parse_job` may be a URL with a password.
     cache: Annotated[bool | str, Field(repr=False)] = True
@@ -49,6 +52,8 @@ class Job(Section):
     only: Literal["all", "stale"] = "all"
     max_rows: Annotated[int, Field(gt=0)] | None = None
     max_tokens: Annotated[int, Field(gt=0)] | None = None
+    max_cost: Annotated[float, Field(gt=0, strict=False)] | None = None  # at `prices`
+    prices: Prices | None = None
     model: JobModel = ModelSpec()
     visual_model: ModelSpec = ModelSpec()
     page_overflow: Literal["fail", "truncate"] = "fail"
@@ -58,6 +63,7 @@ class Job(Section):
     failures: AnyOutput | None = None  # a text is a folder; none: beside the output
     passthrough: bool | list[str] = True
     record_fields: list[str] = Field(default_factory=list)  # request fields that records may set, besides id and text
+    alarm: Alarm | None = None
     max_failure_ratio: Annotated[float, Field(ge=0, le=1, strict=False)] = 1.0
     publish_anyway: bool = False  # although more records have failed than max_failure_ratio allows
     max_unreadable_files: Annotated[int, Field(ge=0)] = 0
@@ -152,6 +158,14 @@ class Job(Section):
         return FetchRules(tuple(self.allow_paths), tuple(self.allow_hosts), self.allow_http, folder)
 
     @property
+    def token_budget(self) -> int | None:
+        """The tokens that one run may read, by `max_tokens` and `max_cost`."""
+        given = [] if self.max_tokens is None else [self.max_tokens]
+        if self.max_cost is not None and self.prices is not None:
+            given.append(max(1, self.prices.tokens_for(self.max_cost)))
+        return min(given, default=None)
+
+    @property
     def limits(self) -> Limits:
         """How much of a run may fail, before its rows stay unpublished."""
         return Limits(self.max_failure_ratio, self.max_unreadable_files, self.publish_anyway)
@@ -165,7 +179,7 @@ class Job(Section):
     def request_defaults(self) -> dict[str, Any]:
         """Request field -> the job's value."""
         fields = {name: getattr(self, name) for name in (*CLASSIFIER_FIELDS, "priority")}
-        return fields | {"cache": self.cache if isinstance(self.cache, bool) else True}
+        return fields | {"scores": self.scores, "cache": self.cache if isinstance(self.cache, bool) else True}
 
     @property
     def saved_classifiers(self) -> SavedClassifiers:

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from runners.dataflow.template import parameters
-from runners.exits import EXIT_ANOTHER_RUN, EXIT_TOO_MANY_FAILURES, EXIT_WRONG_JOB
+from runners.exits import EXIT_ALARM, EXIT_ANOTHER_RUN, EXIT_TOO_MANY_FAILURES, EXIT_WRONG_JOB
 from runners.summary import Report
 
 SCHEDULES = Path(__file__).parents[2] / "configs" / "schedules"
@@ -55,7 +55,8 @@ def unit(name: str) -> configparser.ConfigParser:
 def test_systemd_knows_our_exit_codes() -> None:
     service = unit("classer@.service")["Service"]
     assert service["SuccessExitStatus"] == str(EXIT_ANOTHER_RUN)
-    assert service["RestartPreventExitStatus"].split() == [str(EXIT_WRONG_JOB), str(EXIT_TOO_MANY_FAILURES)]
+    kept = [EXIT_WRONG_JOB, EXIT_TOO_MANY_FAILURES, EXIT_ALARM]
+    assert service["RestartPreventExitStatus"].split() == [str(code) for code in kept]
     asked = service["ExecStart"].split()
     assert asked == [CLASSER, "run", "/etc/classer/%i.yaml", "--summary", "/var/lib/classer/%i.json"]
     assert asked[-1] in unit("classer-alert@.service")["Service"]["ExecStart"]

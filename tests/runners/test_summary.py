@@ -23,6 +23,7 @@ KEYS = [
     *("run", "job", "started", "finished", "seconds", "exit_code"),
     *("records", "results", "abstained", "cached", "duplicates", "current", "postponed"),
     *("cache_errors", "unreadable_files", "failures", "tokens", "model_ms", "classifiers"),
+    *("estimated_accuracy", "unsure"),
     *("published", "output", "failures_output", "problems"),
 ]
 

@@ -8,32 +8,17 @@ from selenium import webdriver
 from selenium.webdriver.common.by import By
 
 from classer_core.evaluation import render_page
+from tests.browser import contrasts, fits, open_browser
 from tests.classer_core.evaluation.test_page import ATTACK, report
 
 pytestmark = pytest.mark.integration
 
 PICTURES = ("confusion", "reliability", "coverage")
-FLAGS = (
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--window-size=1400,1000",
-)
 
 
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chrome]:
-    options = webdriver.ChromeOptions()
-    options.binary_location = "/usr/bin/chromium"
-    for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('profile')}"):
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    driver = webdriver.Chrome(options, webdriver.ChromeService("/usr/bin/chromedriver"))
+    driver = open_browser(tmp_path_factory.mktemp("profile"))
     yield driver
     driver.quit()
 
@@ -63,7 +48,7 @@ def test_pictures_are_drawn_and_fit(browser: webdriver.Chrome, tmp_path: Path, l
     line = browser.find_element(By.CSS_SELECTOR, "#coverage .line").rect
     assert line["width"] > 200 and line["height"] > 20
     assert browser.find_element(By.CSS_SELECTOR, "#coverage .chosen").is_displayed()
-    assert _fits(browser)
+    assert fits(browser)
     assert len(browser.find_elements(By.CSS_SELECTOR, "#mistakes tr")) == 26
     assert len(browser.find_elements(By.CSS_SELECTOR, "#labels tr")) == labels + 1
 
@@ -72,7 +57,7 @@ def test_hostile_texts_do_nothing(browser: webdriver.Chrome, tmp_path: Path) -> 
     show(browser, tmp_path, 3, hostile=True)
     assert browser.title == f"Evaluation of {ATTACK}"
     assert not browser.find_elements(By.CSS_SELECTOR, "script, img")
-    assert _fits(browser)
+    assert fits(browser)
     assert ATTACK in browser.find_element(By.CSS_SELECTOR, "#mistakes .text").text
     assert len(browser.find_elements(By.CSS_SELECTOR, "#confusion .cell.right")) == 3
 
@@ -86,24 +71,9 @@ def test_nothing_is_fetched_or_complained_of(browser: webdriver.Chrome, tmp_path
 
 def test_night_and_day_differ_and_can_be_read(browser: webdriver.Chrome, tmp_path: Path) -> None:
     show(browser, tmp_path, 15)
-    seen = {}
-    for scheme in ("light", "dark"):
-        feature = {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
-        browser.execute_cdp_cmd("Emulation.setEmulatedMedia", feature)
-        panel = browser.find_element(By.CSS_SELECTOR, ".panel")
-        seen[scheme] = [_brightness(panel.value_of_css_property(name)) for name in ("background-color", "color")]
+    seen = contrasts(browser, ".panel")
     assert seen["light"][0] - seen["light"][1] > 150 and seen["dark"][1] - seen["dark"][0] > 150, seen
-
-
-def _fits(browser: webdriver.Chrome) -> bool:
-    """Whether nothing is cut off: the page itself never scrolls sideways."""
-    return bool(browser.execute_script("return document.documentElement.scrollWidth <= window.innerWidth"))
 
 
 def _fill(browser: webdriver.Chrome, selector: str) -> str:
     return browser.find_element(By.CSS_SELECTOR, selector).value_of_css_property("fill")
-
-
-def _brightness(colour: str) -> float:
-    """`rgba(1, 2, 3, 1)` as 0-255."""
-    return sum(float(part) for part in colour[colour.index("(") + 1 : -1].split(",")[:3]) / 3
