@@ -14,6 +14,8 @@ MAX_IMAGES = 20
 MAX_PAGES = 20
 # Pixels of a page or picture handed to a model at most: 4 MP.
 MAX_AREA_PX = 4_194_304
+# The place of a record's own text among its pages.
+TEXT_PLACE = "text"
 # A page with less text than this is drawn and read by OCR: scans have a stamp or a page number as text at most.
 THIN_TEXT_CHARS = 20
 

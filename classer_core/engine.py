@@ -9,21 +9,22 @@ from dataclasses import replace
 from functools import lru_cache
 
 from classer_core.classifiers import Classifier
-from classer_core.contents import Content, Page, PixelNeeds
+from classer_core.contents import TEXT_PLACE, Content, Page, PixelNeeds
 from classer_core.documents.expander import Expander
 from classer_core.documents.office import Office
 from classer_core.errors import FailureCode, ModelLoadError, RecordError, StorageError
 from classer_core.fingerprint import configuration, fingerprint
 from classer_core.models import Model, Scores
 from classer_core.models.combined import CombinedModel
-from classer_core.models.loading import load_model, load_visual_model
+from classer_core.models.document_kinds import DocumentKinds
+from classer_core.models.loading import load_document_kinds, load_model, load_visual_model
 from classer_core.models.spec import AnyModelSpec, ModelSpec
 from classer_core.models.visual import VisualModel
 from classer_core.records import Answer, Failure, Outcome, Record, Result
 from classer_core.scoring import above_threshold, best, choose
 
 # Scored when every record of a batch failed: if this fails as well, the model is broken and not the records.
-PROBE_CONTENT, PROBE_CLASSIFIER = Content([Page("text", "hello")]), Classifier(("greeting",))
+PROBE_CONTENT, PROBE_CLASSIFIER = Content([Page(TEXT_PLACE, "hello")]), Classifier(("greeting",))
 
 CONFIGURATIONS_KEPT = 4_096
 
@@ -35,10 +36,17 @@ class Engine:
         model: scores texts against labels.
         visual: reads text in pictures and scores pictures; None to ignore pixels.
         truncate: whether the first pages of a long document are read; otherwise long documents fail.
+        kinds: scores labels by the kind of a document; None to judge documents by what they are about.
     """
 
-    def __init__(self, model: Model, visual: VisualModel | None = None, truncate: bool = False) -> None:
-        self.model = CombinedModel(model, visual)
+    def __init__(
+        self,
+        model: Model,
+        visual: VisualModel | None = None,
+        truncate: bool = False,
+        kinds: DocumentKinds | None = None,
+    ) -> None:
+        self.model = CombinedModel(model, visual, kinds)
         self._pixel_needs = visual.pixel_needs if visual is not None else PixelNeeds.nothing()
         self._truncate = truncate
         self._lock = threading.Lock()
@@ -107,7 +115,8 @@ class Engine:
             if attached:
                 visual = self.model.visual.id if self.model.visual is not None else "none"
                 # LibreOffice breaks and draws DOCX pages differently.
-                reading += f" + {visual}, truncate: {self._truncate}, office: {Office().is_installed}"
+                kinds = self.model.kinds.id if self.model.kinds is not None else "none"
+                reading += f" + {visual}, {kinds}, truncate: {self._truncate}, office: {Office().is_installed}"
             digest = configuration(classifier, reading, scores)
             if len(self._configurations) >= CONFIGURATIONS_KEPT:
                 self._configurations = {}
@@ -125,7 +134,7 @@ class Engine:
         """Return the content of each record, or why it has none, and its share of the milliseconds it took."""
         attached = [record for record in records if record.attachments]
         if not attached:
-            return [(Content([Page("text", record.text)]), 0.0) for record in records]
+            return [(Content([Page(TEXT_PLACE, record.text)]), 0.0) for record in records]
         with self._lock:
             if self._expander is None:
                 self._expander = Expander(self._pixel_needs, self._truncate)
@@ -133,7 +142,7 @@ class Engine:
         expanded = iter(self._expander.expand(attached))
         share_ms = (time.perf_counter() - start) * 1000 / len(attached)
         return [
-            (next(expanded), share_ms) if record.attachments else (Content([Page("text", record.text)]), 0.0)
+            (next(expanded), share_ms) if record.attachments else (Content([Page(TEXT_PLACE, record.text)]), 0.0)
             for record in records
         ]
 
@@ -232,4 +241,5 @@ def load_engine(
     """
     text_model = load_model(model, threads)
     visual = load_visual_model(visual_model, text_model, threads)
-    return Engine(text_model, visual, truncate=page_overflow == "truncate")
+    kinds = load_document_kinds(text_model)
+    return Engine(text_model, visual, truncate=page_overflow == "truncate", kinds=kinds)

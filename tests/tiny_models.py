@@ -81,7 +81,13 @@ def knowing(model: Any) -> Any:
     return model
 
 
-def train(model: Any, scores: Callable[[Any, list[str]], Any], steps: int = 200, size: int = 16) -> Any:
+def train(
+    model: Any,
+    scores: Callable[[Any, list[str]], Any],
+    steps: int = 200,
+    size: int = 16,
+    sentences: tuple[int, ...] = (1,),
+) -> Any:
     """Fits a model to choose the topics of texts.
 
     Args:
@@ -89,6 +95,7 @@ def train(model: Any, scores: Callable[[Any, list[str]], Any], steps: int = 200,
         scores: returns the scores (n_texts, n_topics) that a model gives to texts.
         steps: batches.
         size: texts of a batch.
+        sentences: how many sentences a text may have; one of them in each batch.
     """
     torch.manual_seed(1)
     torch.set_num_threads(1)
@@ -98,9 +105,8 @@ def train(model: Any, scores: Callable[[Any, list[str]], Any], steps: int = 200,
     model.train()
     for _ in range(steps):
         topics = [rng.choice(list(TOPICS)) for _ in range(size)]
-        # Some of several sentences, so that models also know what fills a whole window.
-        sentences = rng.choice((1, 1, 5))
-        logits = scores(model, [" ".join(text_of(topic, rng) for _ in range(sentences)) for topic in topics])
+        count = rng.choice(sentences) if len(sentences) > 1 else sentences[0]
+        logits = scores(model, [" ".join(text_of(topic, rng) for _ in range(count)) for topic in topics])
         targets = torch.tensor([list(TOPICS).index(topic) for topic in topics])
         each = torch.nn.functional.one_hot(targets, len(TOPICS)).float()
         loss = torch.nn.functional.cross_entropy(logits, targets)

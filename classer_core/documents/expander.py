@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from classer_core.contents import Attachment, Content, Page, PixelNeeds, Pixels
+from classer_core.contents import TEXT_PLACE, Attachment, Content, Page, PixelNeeds, Pixels
 from classer_core.documents.expanded import Expanded, ExpandRequest, Image
 from classer_core.documents.office import Office
 from classer_core.documents.sandbox import Sandbox
@@ -48,7 +48,7 @@ class Expander:
         answers = iter(self._answers([attachment for record in records for attachment in record.attachments]))
         contents: list[Content | RecordError] = []
         for record in records:
-            pages = [Page("text", record.text)] if record.text else []
+            pages = [Page(TEXT_PLACE, record.text)] if record.text else []
             coverage = 1.0
             error: RecordError | None = None
             for attachment in record.attachments:

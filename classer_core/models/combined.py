@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 
 from classer_core.classifiers import Classifier
-from classer_core.contents import Content, Page, Pixels
+from classer_core.contents import TEXT_PLACE, Content, Page, Pixels
 from classer_core.errors import FailureCode, RecordError
 from classer_core.models import Model, Scores
+from classer_core.models.document_kinds import DocumentKinds
 from classer_core.models.visual import Values, VisualModel
 
 # A page whose pixel values differ by less than this is blank.
@@ -24,11 +25,13 @@ class CombinedModel:
     Args:
         text: scores texts.
         visual: reads and scores pictures; None to ignore pixels.
+        kinds: scores labels by the kind of a document; None to judge documents by what they are about.
     """
 
-    def __init__(self, text: Model, visual: VisualModel | None = None) -> None:
+    def __init__(self, text: Model, visual: VisualModel | None = None, kinds: DocumentKinds | None = None) -> None:
         self.text = text
         self.visual = visual
+        self.kinds = kinds
 
     def id_for(self, scores: Scores) -> str:
         """Return the ids of the models that made these scores: the text model, and the visual one if it was used."""
@@ -48,6 +51,7 @@ class CombinedModel:
         with_text = [n for n, positions in enumerate(parts) if positions]
         texts = [[contents[n].pages[position].text for position in parts[n]] for n in with_text]
         text_scores = dict(zip(with_text, self._score_texts(texts, [classifiers[n] for n in with_text]), strict=True))
+        self._judge_kinds(contents, classifiers, text_scores)
         picture_scores = self._score_pictures(contents, classifiers)
         outcomes: list[Scores | RecordError] = []
         for n in range(len(contents)):
@@ -68,6 +72,23 @@ class CombinedModel:
 
     def _score_texts(self, texts: list[list[str]], classifiers: list[Classifier]) -> Sequence[Scores | RecordError]:
         return self.text.score(texts, classifiers) if texts else []
+
+    def _judge_kinds(
+        self,
+        contents: Sequence[Content],
+        classifiers: Sequence[Classifier],
+        text_scores: Mapping[int, Scores | RecordError],
+    ) -> None:
+        """Let the kinds of documents change their scores. A record's own text is not a document."""
+        scored = [(n, scores) for n, scores in text_scores.items() if isinstance(scores, Scores)]
+        documents = [(scores, n, pages) for n, scores in scored if (pages := _attached_texts(contents[n]))]
+        if self.kinds is None or not documents:
+            return
+        values = [scores.values for scores, _, _ in documents]
+        of_documents = [classifiers[n] for _, n, _ in documents]
+        rescored = self.kinds.rescore(values, [pages for _, _, pages in documents], of_documents)
+        for (scores, _, _), logits in zip(documents, rescored, strict=True):
+            scores.values = logits
 
     def _read_pictures(self, contents: Sequence[Content]) -> Sequence[Content]:
         """Return the contents with the text in pictures added to the text of their pages."""
@@ -127,6 +148,10 @@ class _PictureScores(NamedTuple):
     values: list[Values]
     share: float
     tokens: int
+
+
+def _attached_texts(content: Content) -> list[str]:
+    return [page.text for page in content.pages if page.place != TEXT_PLACE and page.text.strip()]
 
 
 def _pictures_in(content: Content) -> int:

@@ -13,6 +13,7 @@ from classer_core.errors import ModelLoadError, without_users
 from classer_core.extras import require_for_model
 from classer_core.models import EMBEDDED, Model
 from classer_core.models.choosing import kind_for
+from classer_core.models.document_kinds import DocumentKinds
 from classer_core.models.hub import failed, look_at
 from classer_core.models.registry import KINDS
 from classer_core.models.spec import AnyModelSpec, ModelSpec, spec_of
@@ -77,6 +78,15 @@ def load_visual_model(model: str | ModelSpec, text_model: Model, threads: int | 
     first = getattr(text_model, "first", text_model)  # of a cascade
     embedder = first if isinstance(first, EmbeddingModel) else EmbeddingModel.load(EMBEDDED, threads)
     return EmbeddedVisualModel(embedder, threads)
+
+
+def load_document_kinds(text_model: Model) -> DocumentKinds | None:
+    """Return what tells kinds of documents, whose weights belong to the embedded model; None beside any other model."""
+    from classer_core.models.sentence_embedding import EmbeddingModel
+
+    if isinstance(text_model, EmbeddingModel) and text_model.weights_id.partition("@")[0] == EMBEDDED:
+        return DocumentKinds(text_model)
+    return None
 
 
 def resolve(spec: ModelSpec) -> str:

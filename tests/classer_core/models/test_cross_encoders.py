@@ -59,7 +59,8 @@ def make_entailment(family: str, folder: Path) -> str:
         lambda text, topic: (text, f"This text is about {topic}."),
         lambda logits: logits[:, 1] - logits[:, [0, 2]].logsumexp(1),
     )
-    return tiny.save(tiny.train(model, against_rest, steps=200 if family == "modernbert" else 400), encode, folder)
+    steps = 200 if family == "modernbert" else 400
+    return tiny.save(tiny.train(model, against_rest, steps, sentences=(1, 1, 5)), encode, folder)
 
 
 def make_finetuned(folder: Path, labels: list[str]) -> str:
