@@ -270,3 +270,25 @@ def wait_for(log: Path, lines: int, process: Any) -> None:
             return
         time.sleep(0.05)
     raise AssertionError("nothing was read")
+
+
+def test_scores_are_added_to_a_table_that_is_there(tmp_path: Path, warehouse: Warehouse, counted: list[str]) -> None:
+    """Rows without scores are not current any more; those with as many as are asked for are."""
+    source = create(warehouse, 30)
+    enrich(warehouse, tmp_path, source)
+    del counted[:]
+    asked = enrich(warehouse, tmp_path, source, scores=2)
+    assert (asked.results, asked.current, len(counted)) == (30, 0, 30)
+    rows = warehouse.rows("results")
+    assert len(rows) == 30
+    assert all(row["scores"][0]["label"] == row["label"] and len(row["scores"]) == 2 for row in rows)
+    again = enrich(warehouse, tmp_path, source, scores=2)
+    assert (again.results, again.current, len(counted)) == (0, 30, 30)
+
+
+def test_a_budget_in_money_goes_on_next_time(tmp_path: Path, warehouse: Warehouse, counted: list[str]) -> None:
+    source = create(warehouse, 1_200)
+    prices = {"tokens": 1_000_000}  # a token costs one
+    found = [enrich(warehouse, tmp_path, source, max_cost=1_000, prices=prices) for _ in range(4)]
+    assert sum(summary.results for summary in found) == 1_200 == len(counted)
+    assert found[0].postponed > 0 and found[0].tokens >= 1_000 and found[3].results == 0
