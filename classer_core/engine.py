@@ -115,8 +115,8 @@ class Engine:
             if attached:
                 visual = self.model.visual.id if self.model.visual is not None else "none"
                 # LibreOffice breaks and draws DOCX pages differently.
-                kinds = self.model.kinds.id if self.model.kinds is not None else "none"
-                reading += f" + {visual}, {kinds}, truncate: {self._truncate}, office: {Office().is_installed}"
+                kinds = f", {self.model.kinds.id}" if self.model.kinds is not None else ""
+                reading += f" + {visual}, truncate: {self._truncate}, office: {Office().is_installed}{kinds}"
             digest = configuration(classifier, reading, scores)
             if len(self._configurations) >= CONFIGURATIONS_KEPT:
                 self._configurations = {}
