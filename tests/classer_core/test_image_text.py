@@ -112,7 +112,7 @@ def train(model: Any, processor: Any, family: str) -> None:
         schedule.step()
 
 
-@pytest.fixture(scope="module", params=["clip", pytest.param("siglip", marks=pytest.mark.integration)])
+@pytest.fixture(scope="module", params=["clip", "siglip"])
 def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ImageTextModel]:
     """Saved and loaded again, as a user's model is."""
     torch.manual_seed(1)
@@ -129,6 +129,7 @@ def pictures(count: int, side: int = 100) -> list[tuple[str, Image.Image]]:
     return [(name, draw(name, rng, side)) for name in (rng.choice(NAMES) for _ in range(count))]
 
 
+@pytest.mark.integration  # trains for ten seconds
 def test_pictures_get_their_names(model: ImageTextModel) -> None:
     classifier = Classifier.of(NAMES)
     shown = pictures(100)
@@ -143,6 +144,7 @@ def engine(model: ImageTextModel) -> Iterator[Engine]:
         yield made
 
 
+@pytest.mark.integration  # trains for ten seconds
 def test_records_with_pictures_get_answers(engine: Engine) -> None:
     """By colour alone; tokens are the patches that the model read; a text beside a picture counts as well."""
     classifier = Classifier.of(COLOURS)

@@ -89,9 +89,10 @@ def test_a_thousand_texts_have_the_same_bits_in_any_company(
             "NUMBA_CPU_NAME": "haswell",
             "NUMBA_CPU_FEATURES": "+avx2,+fma",
         },
-        pytest.param({"ONEDNN_MAX_CPU_ISA": "AVX512_CORE", "OMP_NUM_THREADS": "2"}, marks=pytest.mark.integration),
+        {"ONEDNN_MAX_CPU_ISA": "AVX512_CORE", "OMP_NUM_THREADS": "2"},
     ],
 )
+@pytest.mark.integration
 def test_other_processes_and_older_processors_give_the_same_bits(environment: dict[str, str]) -> None:
     """oneDNN's int8 products saturate without VNNI: such a processor must be noticed, and compute in float32."""
     code = "from tests.classer_core.test_packed import digest_of_three_hundred as d; print(d())"

@@ -199,6 +199,7 @@ def test_matrices_are_stored_as_int8_and_vectors_as_they_are(tmp_path: Path) -> 
     assert torch.equal(stored["layer.bias"], weights["layer.bias"])
 
 
+@pytest.mark.integration
 def test_the_network_has_the_layers_that_are_asked_for() -> None:
     published = embedded.open_published()
     model = bert(published, (0, 11))

@@ -265,6 +265,7 @@ def test_columns_that_are_not_there_stop_the_job(tmp_path: Path, columns: dict[s
     assert message in str(caught.value)
 
 
+@pytest.mark.integration
 def test_many_processes_write_the_same_rows(tmp_path: Path) -> None:
     for part in range(4):
         write_ndjson(tmp_path / f"{part}.ndjson", [{"id": f"{part}-{n}", "text": "billing"} for n in range(50)])
