@@ -141,6 +141,8 @@ class Answering:
 
     async def _classify(self, records: Sequence[Record], gone: Callable[[], Awaitable[None]]) -> list[Outcome]:
         outcomes = asyncio.gather(*self._queue.submit(records))
+        # Nobody waits for the answers of a client that has gone; asyncio would report their exception.
+        outcomes.add_done_callback(lambda done: done.cancelled() or done.exception())
         watcher = asyncio.ensure_future(gone())
         try:
             waited: set[asyncio.Future[Any]] = {outcomes, watcher}

@@ -139,6 +139,11 @@ def test_a_request_that_is_repeated_makes_no_second_job(quiet: RunningServer) ->
     assert quiet.post("/v1/batch", {"labels": ["other"]}, headers=headers).status_code == 409
 
 
+def test_fields_that_nobody_reads_may_hold_any_json(quiet: RunningServer) -> None:
+    for value in ("\ud800", 10**40, [[{"a": None}]]):
+        assert quiet.post("/v1/batch", {"labels": LABELS, "note": value}).status_code == 201
+
+
 @pytest.mark.parametrize(
     ("fields", "status"),
     [

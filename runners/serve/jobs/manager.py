@@ -76,7 +76,8 @@ class JobManager:
         Raises:
             ApiError: 409; another request has had the same Idempotency-Key.
         """
-        request = hashlib.sha256(orjson.dumps(document, option=orjson.OPT_SORT_KEYS)).hexdigest()
+        # orjson takes neither lone surrogates nor large integers, which fields that nobody reads may hold.
+        request = hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
         digest = hashlib.sha256(f"{owner}\n{idempotency_key}".encode()).hexdigest() if idempotency_key else None
         if digest is not None:
             for job in self._jobs.values():
