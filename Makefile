@@ -48,6 +48,7 @@ benchmarks: $(READY) ## Prints the tables of tests/benchmarks/README.md (needs C
 	$(BIN)/python -m tests.benchmarks.guarantee
 	$(BIN)/python -m tests.benchmarks.documents
 	$(BIN)/python -m tests.benchmarks.warehouse
+	$(BIN)/python -m tests.benchmarks.serve
 	$(BIN)/python -m tests.benchmarks.streams
 	$(BIN)/python -m tests.benchmarks.cluster
 
