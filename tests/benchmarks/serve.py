@@ -1,8 +1,8 @@
 """`classer serve` under load: `CLASSER_CORPUS=... python -m tests.benchmarks.serve [SECONDS]`.
 
 Short texts of banking77 for the embedded model, each asked once, by clients on the same cores: one request at a time,
-64 at a time, 64 at a time against the same engine in a handler that asks it for one text after the other, and 64 at a time
-where all answers are known.
+64 at a time, 64 at a time against the same engine in a handler that asks it for one text after the other, and 64 at a
+time where all answers are known.
 """
 
 from __future__ import annotations
