@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from classer_core.api import BatchResponse as BatchResponse
     from classer_core.api import classify as classify
     from classer_core.api import classify_batch as classify_batch
+    from classer_core.api import tag as tag
+    from classer_core.api import tag_batch as tag_batch
     from classer_core.classifiers import Classifier as Classifier
     from classer_core.engine import Engine as Engine
     from classer_core.errors import AnotherRunError as AnotherRunError
@@ -41,7 +43,7 @@ __version__ = "0.1.0"
 
 # Imported on first use: the sandboxed parser processes import this package and need none of these modules.
 _MODULES = {
-    "api": ["BatchResponse", "classify", "classify_batch"],
+    "api": ["BatchResponse", "classify", "classify_batch", "tag", "tag_batch"],
     "classifiers": ["Classifier"],
     "engine": ["Engine"],
     "errors": [

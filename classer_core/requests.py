@@ -45,7 +45,7 @@ class RequestParser:
         self._cached_classifier = lru_cache(maxsize=DISTINCT_CLASSIFIERS_CACHED)(
             lambda fields: self._build_classifier(orjson.loads(fields))
         )
-        self._priority = _priority(defaults.get("priority") or "standard")
+        self._priority = checked_priority(defaults.get("priority") or "standard")
         self._cache = _cache(defaults.get("cache", True))
         self.scores = scores_of(defaults.get("scores"))
         self._classifier: Classifier | RecordError
@@ -93,7 +93,7 @@ class RequestParser:
             id=record_id,
             text="" if attachments and _is_blank(text) else checked_text(text),
             classifier=classifier,
-            priority=_priority(fields["priority"]) if "priority" in fields else self._priority,
+            priority=checked_priority(fields["priority"]) if "priority" in fields else self._priority,
             cache=_cache(fields["cache"]) if "cache" in fields else self._cache,
             attachments=attachments,
             scores=self.scores,
@@ -211,7 +211,12 @@ def _source(value: Any, field: str) -> str | bytes:
     return value
 
 
-def _priority(value: Any) -> str:
+def checked_priority(value: Any) -> str:
+    """Return the value if it is a priority.
+
+    Raises:
+        RecordError: it is another value.
+    """
     if value not in PRIORITIES:
         message = f"priority must be {' or '.join(PRIORITIES)}, got {shown(value)}"
         raise RecordError(FailureCode.PRIORITY_INVALID, message, "priority")

@@ -15,8 +15,8 @@ from classer_core.cached import CachedEngine
 from classer_core.engine import outcome_of
 from classer_core.errors import RecordError
 from classer_core.fetching import Fetcher
+from classer_core.fetching.attached import fetch_attachments
 from classer_core.records import Answer, Failure, Outcome, Record, Result
-from runners.serve.attachments import fetch_attachments
 from runners.serve.errors import internal, of_record, unavailable
 from runners.serve.keys import Key
 from runners.serve.limits import RateLimiter

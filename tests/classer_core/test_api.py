@@ -1,6 +1,11 @@
+import base64
+import os
+from pathlib import Path
+
 import pytest
 
 import classer_core as classer
+from tests import documents as make
 
 
 def test_classify_answers_with_the_six_fields_of_the_api() -> None:
@@ -48,3 +53,70 @@ def test_wrong_requests_raise() -> None:
         classer.classify(text="x", labels=["a", "a"])
     with pytest.raises(classer.RecordError, match="text is empty"):
         classer.classify(text="", labels=["a", "b"])
+
+
+def test_tag_gives_every_label() -> None:
+    result = classer.tag("a football match and a bowl of soup", ["sports", "food", "law"], threshold=0.0)
+    assert result.label is None and {item.label for item in result.labels or ()} == {"sports", "food", "law"}
+    batch = classer.tag_batch(["a football match", " "], ["sports", "food"], threshold=0.0)
+    tagged, empty = batch.results
+    assert isinstance(tagged, classer.Result) and tagged.labels and tagged.labels[0].label == "sports"
+    assert isinstance(empty, classer.Failure)
+
+
+def test_documents_are_bytes_paths_and_base64(tmp_path: Path) -> None:
+    data = make.pdf("The recipe needs two onions, butter and a pot of soup")
+    (tmp_path / "a.pdf").write_bytes(data)
+    labels = ["food", "sports"]
+    answers = [
+        classer.classify(file=source, labels=labels)
+        for source in (data, tmp_path / "a.pdf", base64.b64encode(data).decode())
+    ]
+    assert [answer.label for answer in answers] == ["food"] * 3
+    assert {answer.fingerprint for answer in answers} == {answers[0].fingerprint}
+    assert answers[0].evidence == "page 1"
+    both = classer.classify_batch(["a goal in the last minute", ""], labels, file=data, priority="fast")
+    assert len(both.results) == 2 and all(isinstance(one, classer.Result) for one in both.results)
+
+
+@pytest.mark.parametrize("source", ["/etc/passwd", "file:///etc/passwd", "a.pdf", "gs://bucket/a.pdf"])
+def test_a_string_is_never_a_path(source: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.pdf").write_bytes(make.pdf("secret"))
+    with pytest.raises(classer.RecordError, match="must be an https:// URL or base64") as caught:
+        classer.classify(file=source, labels=["a", "b"])
+    assert caught.value.code == classer.FailureCode.FILE_INVALID
+
+
+def test_files_that_cannot_be_used_say_why(tmp_path: Path) -> None:
+    with pytest.raises(classer.RecordError, match=r"no\.pdf can't be read: No such file"):
+        classer.classify(file=tmp_path / "no.pdf", labels=["a", "b"])
+    with pytest.raises(classer.RecordError) as caught:
+        classer.classify(file=os.urandom(200), labels=["a", "b"])
+    assert caught.value.field == "file"
+    with pytest.raises(classer.RecordError, match="http:// is not allowed"):
+        classer.classify(image="http://127.0.0.1/x.png", labels=["a", "b"])
+
+
+def test_saved_classifiers_have_names(tmp_path: Path) -> None:
+    store = classer.ClassifierStore(str(tmp_path))
+    store.save("tickets", classer.Classifier.of(["food", "sports"], mode="multi", threshold=0.9))
+    store.save("tickets", classer.Classifier.of(["law", "sports"]))
+    where = {"classifiers": str(tmp_path)}
+    assert classer.classify("a football match", classifier="tickets", **where).classifier == "tickets@v2"
+    tagged = classer.tag("a football match", classifier="tickets@v1", threshold=0.0, **where)
+    assert {item.label for item in tagged.labels or ()} == {"food", "sports"}
+    assert classer.classify("a football match", classifier="tickets@v1", mode="single", **where).label == "sports"
+    with pytest.raises(classer.RecordError, match="none"):
+        classer.classify("x", classifier="none", **where)
+    with pytest.raises(classer.RecordError, match="both given"):
+        classer.classify("x", ["a"], classifier="tickets", **where)
+    with pytest.raises(classer.RecordError, match="threshold"):
+        classer.tag("x", classifier="tickets", threshold=2, **where)
+
+
+def test_arguments_that_do_not_exist_are_named() -> None:
+    with pytest.raises(TypeError, match="there is no argument 'label'; there are image, file"):
+        classer.classify("x", label=["a"])  # type: ignore[call-arg]
+    with pytest.raises(classer.RecordError, match="priority must be standard or fast"):
+        classer.classify("x", ["a", "b"], priority="slow")

@@ -1,4 +1,4 @@
-"""Attachments of requests: base64 and URLs, and never a path of the server."""
+"""Attachments of single requests: bytes, base64 and URLs, and never a path that a string names."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from classer_core.classifiers import shown
 from classer_core.contents import Attachment
 from classer_core.errors import FailureCode, RecordError
-from classer_core.fetching import Fetcher
+from classer_core.fetching.fetcher import Fetcher
 from classer_core.fetching.rules import inline_bytes
 from classer_core.filesystems import scheme_of
 from classer_core.records import Record
@@ -17,7 +17,7 @@ def fetch_attachments(fetcher: Fetcher, records: Sequence[Record]) -> None:
     """Fill `data` of all attachments; what several records share is decoded or fetched once.
 
     Raises:
-        RecordError: one of them is neither base64 nor an `https://` URL, or can't be fetched.
+        RecordError: one of them is neither bytes nor base64 nor an `https://` URL, or can't be fetched.
     """
     by_source: dict[str | bytes, list[Attachment]] = {}
     for record in records:
@@ -44,15 +44,16 @@ def _inline(source: str | bytes, attachment: Attachment) -> bytes | None:
     The fetcher would look a path up on this machine before it refuses it: paths don't get that far.
     """
     place, field = attachment.place, attachment.field
-    if isinstance(source, str):
-        try:
-            data = inline_bytes(source, place)
-        except RecordError as error:
-            raise RecordError(error.code, error.message, field) from error
-        if data is not None:
-            return data
-        if scheme_of(source) in ("http", "https"):
-            return None
+    if isinstance(source, bytes):
+        return source
+    try:
+        data = inline_bytes(source, place)
+    except RecordError as error:
+        raise RecordError(error.code, error.message, field) from error
+    if data is not None:
+        return data
+    if scheme_of(source) in ("http", "https"):
+        return None
     message = f"{place} must be an https:// URL or base64, got {shown(source)}"
     raise RecordError(FailureCode.IMAGE_INVALID if field == "image" else FailureCode.FILE_INVALID, message, field)
 
