@@ -33,6 +33,7 @@ test: lint ## Checks, and every test that Python alone can run.
 integration: $(READY) ## Tests with real servers and runners, which it installs (Debian, root; Java 17, Maven).
 	@dpkg -s $(DEBIAN_PACKAGES) >/dev/null 2>&1 || \
 		(apt-get update -qq && apt-get install -y -qq --no-install-recommends $(DEBIAN_PACKAGES))
+	@command -v npm >/dev/null || apt-get install -y -qq --no-install-recommends nodejs npm
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check apache-flink-libraries==1.19.3
 	@$(BIN)/python -m runners.flink.jars > /dev/null
 	@$(BIN)/python -m tests.servers.bigquery

@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
+from runners.cli import app
 from runners.dataflow.template import parameters
 from runners.exits import EXIT_ALARM, EXIT_ANOTHER_RUN, EXIT_TOO_MANY_FAILURES, EXIT_WRONG_JOB
 from runners.summary import Report
@@ -63,6 +65,14 @@ def test_systemd_knows_our_exit_codes() -> None:
     assert unit("classer@.service")["Unit"]["OnFailure"] == "classer-alert@%i.service"
 
 
+def test_the_server_is_started_with_options_it_has() -> None:
+    service = unit("classer-serve.service")["Service"]
+    command, name, *options = service["ExecStart"].split()
+    assert (command, name, service["RestartPreventExitStatus"]) == (CLASSER, "serve", str(EXIT_WRONG_JOB))
+    said = CliRunner().invoke(app, ["serve", "--help"], terminal_width=200).output
+    assert all(option in said for option in options if option.startswith("--"))
+
+
 @pytest.mark.integration
 def test_systemd_takes_the_units(tmp_path: Path) -> None:
     ended = program(tmp_path / "classer", "exit 0")
@@ -71,6 +81,7 @@ def test_systemd_takes_the_units(tmp_path: Path) -> None:
     names = ["classer@tickets.service", "classer@tickets.timer", "classer-alert@tickets.service"]
     for name in names:
         shutil.copy(tmp_path / re.sub("@.*[.]", "@.", name), tmp_path / name)
+    names.append("classer-serve.service")
     done = subprocess.run(
         ["systemd-analyze", "verify", *(str(tmp_path / name) for name in names)],
         capture_output=True,
